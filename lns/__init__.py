@@ -1,0 +1,65 @@
+"""Logarithmic numbers, exactly: formats, codes, arithmetic and the datapath's frozen values."""
+
+from .arith import absolute, add, compare, div, mul, neg, requantise, sqrt, square, sub
+from .array import CodeArray, FloatArray, IntArray, LNSArray
+from .checks import NonFiniteError
+from .codec import decode, encode
+from .datapath import Accumulator, Antilog, AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from .float_codec import amax_offset
+from .format import (
+    BF16,
+    FORMATS,
+    FP8_E4M3,
+    FP8_E5M2,
+    FP16,
+    FP32,
+    INT8,
+    LNS8,
+    LNS16_UPDATE,
+    FloatFormat,
+    Format,
+    IntFormat,
+    LNSFormat,
+    get_format,
+)
+
+__all__ = [
+    "BF16",
+    "FORMATS",
+    "FP8_E4M3",
+    "FP8_E5M2",
+    "FP16",
+    "FP32",
+    "INT8",
+    "LNS8",
+    "LNS16_UPDATE",
+    "Accumulator",
+    "Antilog",
+    "AnyDatapath",
+    "CodeArray",
+    "Datapath",
+    "FloatArray",
+    "FloatDatapath",
+    "FloatFormat",
+    "Format",
+    "IntArray",
+    "IntDatapath",
+    "IntFormat",
+    "LNSArray",
+    "LNSFormat",
+    "NonFiniteError",
+    "absolute",
+    "add",
+    "amax_offset",
+    "compare",
+    "decode",
+    "div",
+    "encode",
+    "get_format",
+    "mul",
+    "neg",
+    "requantise",
+    "sqrt",
+    "square",
+    "sub",
+]

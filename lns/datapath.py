@@ -1,0 +1,284 @@
+"""What one multiply-accumulate does, as frozen values: antilog, alignment, accumulator.
+
+`Datapath` is the logarithmic one. Two codes multiply by adding exponents, p = e_a + e_b; the
+antilog turns the remainder r = p mod G into an integer M(r); the term +-M(r) * 2^(p div G) is
+aligned by D places and summed in a W-bit two's complement accumulator. `FloatDatapath` and
+`IntDatapath` are the baselines it is compared with. `resolve` turns a datapath and two formats
+into the integers a kernel needs.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .array import CodeArray, IntArray, LNSArray
+from .checks import require_choice, require_int, require_power_of_two
+from .format import FP32, FloatFormat, IntFormat, LNSFormat
+from .thresholds import pow2_fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Antilog:
+    """Linear value of a remainder: `entries` constants joined by Mitchell's straight lines.
+
+    M(r) = floor(c_m * (G + l) / G), c_m = RN_even(2^(m/L) * 2^T), m = r div (G/L),
+    l = r mod (G/L). entries = G is a plain table, entries = 1 is Mitchell's approximation (no
+    table); between is the hybrid of US patent 11,886,980.
+    """
+
+    entries: int | None = None  #: L, a power of two, at most G; None: L = G of the pair
+    table_bits: int = 8  #: T, fraction bits of the constants, 1..16
+
+    def __post_init__(self) -> None:
+        if self.entries is not None:
+            require_power_of_two("entries", self.entries, 1, 4096)
+        require_int("table_bits", self.table_bits, 1, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """A W-bit two's complement accumulator and the alignment in front of it.
+
+    A term is shifted right so that the largest possible one leaves `guard` bits of headroom.
+    Products are taken in ascending k in groups of `lanes`; a group's sum is exact, then
+    accumulator and group are added and saturated or wrapped. style "bins" keeps one accumulator
+    per antilog constant and multiplies once per output (US patents 11,886,980 and 12,033,060).
+    """
+
+    bits: int = 24  #: W, 4..62
+    guard: int = 4  #: headroom bits, 0..W-2
+    overflow: str = "saturate"  #: "saturate" or "wrap"
+    lanes: int = 1  #: V, products added exactly before the accumulator sees them, 1..1024
+    rounding: str = "floor"  #: of the alignment shift: "floor" or "toward_zero"
+    style: str = "direct"  #: "direct" or "bins"
+
+    def __post_init__(self) -> None:
+        require_int("bits", self.bits, 4, 62)
+        require_int("guard", self.guard, 0, self.bits - 2)
+        require_choice("overflow", self.overflow, ("saturate", "wrap"))
+        require_int("lanes", self.lanes, 1, 1024)
+        require_choice("rounding", self.rounding, ("floor", "toward_zero"))
+        require_choice("style", self.style, ("direct", "bins"))
+        if self.lanes << (self.bits - 1 - self.guard) >= (1 << 63) - (1 << (self.bits - 1)):
+            raise ValueError(
+                "accumulator must keep lanes * 2^(bits-1-guard) + 2^(bits-1) below 2^63, "
+                f"got bits={self.bits}, guard={self.guard}, lanes={self.lanes}"
+            )
+
+    @property
+    def term_bits(self) -> int:
+        """Bits of the largest aligned magnitude: W - 1 - guard."""
+        return self.bits - 1 - self.guard
+
+
+@dataclass(frozen=True, slots=True)
+class LNSMac:
+    """A Datapath resolved for two LNS formats: the integers that define every term."""
+
+    gamma: int  #: G, the finer of the two
+    ratio_a: int  #: multiplies e_a
+    ratio_b: int  #: multiplies e_b
+    entries: int  #: L
+    mantissa: tuple[int, ...]  #: M(r) for r in 0..G-1 ("bins": G + l)
+    constants: tuple[int, ...]  #: c_m for m in 0..L-1
+    product_bits: int  #: B, bit length of the largest magnitude before the shift
+    shift: int  #: D, places a term is shifted right by
+    max_sum: int  #: largest p = e_a + e_b
+
+
+@dataclass(frozen=True, slots=True)
+class Datapath:
+    """The logarithmic multiply-accumulate: `antilog` then `accumulator`.
+
+    Raises ValueError for a pair that could leave 64-bit integers ("bins": bits + table_bits +
+    log2(entries) above 63).
+    """
+
+    antilog: Antilog = field(default_factory=Antilog)
+    accumulator: Accumulator = field(default_factory=Accumulator)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.antilog, Antilog):
+            raise TypeError(f"antilog must be an Antilog, got {self.antilog!r}")
+        if not isinstance(self.accumulator, Accumulator):
+            raise TypeError(f"accumulator must be an Accumulator, got {self.accumulator!r}")
+        if self.antilog.entries is not None:
+            self._check_bins(self.antilog.entries)
+
+    def _check_bins(self, entries: int) -> None:
+        need = self.accumulator.bits + self.antilog.table_bits + entries.bit_length() - 1
+        if self.accumulator.style == "bins" and need > 63:
+            raise ValueError(
+                "datapath must keep bits + table_bits + log2(entries) at most 63 in style 'bins', "
+                f"got {need}"
+            )
+
+    def resolve(self, a: LNSFormat, b: LNSFormat) -> LNSMac:
+        """Return the integers of this datapath for operands of formats `a` and `b`.
+
+        Raises ValueError where the antilog has more entries than the finer gamma.
+        """
+        return _resolve(self, a, b)
+
+    def to_real(
+        self, acc: npt.NDArray[np.int64], a: LNSArray, b: LNSArray
+    ) -> npt.NDArray[np.float64]:
+        """Return float64 (M, N): the values of accumulators of a (M, K) times b (K, N).
+
+        value = acc * 2^(D-T) * 2^(offset_a/G_a + offset_b/G_b) ("bins": divided by a further G).
+        Exact while |acc| < 2^53, the offsets are multiples of gamma and the result is normal;
+        otherwise within two roundings.
+        """
+        mac = self.resolve(a.fmt, b.fmt)
+        places = mac.shift - self.antilog.table_bits
+        if self.accumulator.style == "bins":
+            places -= mac.gamma.bit_length() - 1
+        steps = np.asarray(a.offset, np.int64) * mac.ratio_a + (
+            np.asarray(b.offset, np.int64) * mac.ratio_b
+        )
+        octaves, remainder = np.divmod(steps, mac.gamma)
+        fraction = np.exp2(remainder / mac.gamma)
+        return np.ldexp(acc * fraction, (octaves + places).astype(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class FloatDatapath:
+    """A float multiply-accumulate: exact product, ascending k.
+
+    accumulator a FloatFormat: one rounding to that format per step, starting at +0; the result is
+    float32 (M, N). accumulator an Accumulator: the exact product is aligned to fixed point and
+    summed like an LNS term; the result is int64 (M, N).
+    """
+
+    accumulator: FloatFormat | Accumulator = FP32
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.accumulator, FloatFormat | Accumulator):
+            raise TypeError(
+                f"accumulator must be a FloatFormat or an Accumulator, got {self.accumulator!r}"
+            )
+        if isinstance(self.accumulator, Accumulator) and self.accumulator.style != "direct":
+            raise ValueError(
+                f"style must be direct in a float datapath, got {self.accumulator.style!r}"
+            )
+
+    def shift(self, a: FloatFormat, b: FloatFormat) -> int:
+        """D of the fixed-point form: max(0, B - term_bits); 0 with a float accumulator.
+
+        B is the bit length of the product of the two largest finite numbers, counted in units of
+        the product of the two smallest subnormals.
+        """
+        if isinstance(self.accumulator, FloatFormat):
+            return 0
+        return max(0, (_units(a) * _units(b)).bit_length() - self.accumulator.term_bits)
+
+    def to_real(self, acc: npt.NDArray[Any], a: CodeArray, b: CodeArray) -> npt.NDArray[np.float64]:
+        """Return float64 (M, N): `acc` times the operands' scales; exact for |acc| < 2^53."""
+        if isinstance(a.fmt, LNSFormat | IntFormat) or isinstance(b.fmt, LNSFormat | IntFormat):
+            raise TypeError(f"a and b must be FloatArrays, got {a.fmt.name} and {b.fmt.name}")
+        places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
+        if isinstance(self.accumulator, Accumulator):
+            places = places + self.shift(a.fmt, b.fmt) + a.fmt.min_scale + b.fmt.min_scale
+        return np.ldexp(acc.astype(np.float64), places.astype(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class IntDatapath:
+    """An integer multiply-accumulate: exact product, aligned, summed; the result is int64."""
+
+    accumulator: Accumulator = field(default_factory=lambda: Accumulator(bits=32, guard=0))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.accumulator, Accumulator):
+            raise TypeError(f"accumulator must be an Accumulator, got {self.accumulator!r}")
+        if self.accumulator.style != "direct":
+            raise ValueError(
+                f"style must be direct in an integer datapath, got {self.accumulator.style!r}"
+            )
+
+    def shift(self, a: IntFormat, b: IntFormat) -> int:
+        """D: max(0, B - term_bits), B the bit length of the product of the most negative codes."""
+        largest = a.min_value * b.min_value
+        return max(0, largest.bit_length() - self.accumulator.term_bits)
+
+    def to_real(
+        self, acc: npt.NDArray[np.int64], a: IntArray, b: IntArray
+    ) -> npt.NDArray[np.float64]:
+        """Return float64 (M, N): acc * 2^(D + offset_a + offset_b); exact for |acc| < 2^53."""
+        places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
+        places = places + self.shift(a.fmt, b.fmt)
+        return np.ldexp(acc.astype(np.float64), places.astype(np.int32))
+
+
+AnyDatapath = Datapath | FloatDatapath | IntDatapath
+
+
+def _units(fmt: FloatFormat) -> int:
+    """Largest finite number of `fmt` in units of its smallest subnormal."""
+    exponent, mantissa = divmod(fmt.max_code, 1 << fmt.mantissa_bits)
+    return ((1 << fmt.mantissa_bits) + mantissa) << (exponent - 1)
+
+
+def _antilog_constant(m: int, entries: int, table_bits: int) -> int:
+    """RN_even(2^(m/entries) * 2^table_bits), exactly, from floor(2 * value).
+
+    A tie would need a rational 2^(m/entries), which only m = 0 gives, and there it is exact.
+    """
+    return (pow2_fixed(m, entries, table_bits + 1) + 1) >> 1
+
+
+@lru_cache(maxsize=4096)
+def _constants(entries: int, table_bits: int) -> tuple[int, ...]:
+    return tuple(_antilog_constant(m, entries, table_bits) for m in range(entries))
+
+
+@lru_cache(maxsize=4096)
+def _resolve(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> LNSMac:
+    if not isinstance(a, LNSFormat) or not isinstance(b, LNSFormat):
+        raise TypeError(f"a and b must be LNSFormats, got {a!r} and {b!r}")
+    gamma = max(a.gamma, b.gamma)
+    entries = datapath.antilog.entries or gamma
+    if entries > gamma:
+        raise ValueError(f"entries must be at most gamma = {gamma}, got {entries}")
+    datapath._check_bins(entries)
+    constants = _constants(entries, datapath.antilog.table_bits)
+    run = gamma // entries
+    bins = datapath.accumulator.style == "bins"
+    mantissa = tuple(
+        gamma + r % run if bins else constants[r // run] * (gamma + r % run) // gamma
+        for r in range(gamma)
+    )
+    ratio_a, ratio_b = gamma // a.gamma, gamma // b.gamma
+    max_sum = a.max_exponent * ratio_a + b.max_exponent * ratio_b
+    product_bits = _product_bits(mantissa, a, b)
+    return LNSMac(
+        gamma=gamma,
+        ratio_a=ratio_a,
+        ratio_b=ratio_b,
+        entries=entries,
+        mantissa=mantissa,
+        constants=constants,
+        product_bits=product_bits,
+        shift=max(0, product_bits - datapath.accumulator.term_bits),
+        max_sum=max_sum,
+    )
+
+
+def _product_bits(mantissa: tuple[int, ...], a: LNSFormat, b: LNSFormat) -> int:
+    """Bit length of the largest M(p mod G) << (p div G) over the sums p that pairs of codes reach.
+
+    M may be non-monotone at a seam of the hybrid, but stays within 7% of 2^(p/G), so a search of
+    one octave below the top is enough. The finer operand's exponent counts single steps of p.
+    """
+    fine, coarse = (a, b) if a.gamma >= b.gamma else (b, a)
+    gamma, ratio = fine.gamma, fine.gamma // coarse.gamma
+    top = fine.max_exponent + coarse.max_exponent * ratio
+    largest = 0
+    for p in range(max(0, top - gamma), top + 1):
+        e_coarse = min(coarse.max_exponent, (p - fine.min_exponent) // ratio)
+        if e_coarse >= coarse.min_exponent and p - e_coarse * ratio <= fine.max_exponent:
+            largest = max(largest, (mantissa[p % gamma] << (p // gamma)).bit_length())
+    return largest
