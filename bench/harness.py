@@ -1,0 +1,144 @@
+"""Check a case against the oracle, then time it beside torch's fp32 product."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from lnsim.kernels import matmul_counted
+from lnsim.lns.array import CodeArray, FloatArray, IntArray, LNSArray
+from lnsim.lns.format import FloatFormat, Format, IntFormat, LNSFormat
+
+from .cases import Case
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKED = 64  # outputs of a case that are compared with the oracle
+
+
+def random_codes(fmt: Format, shape: tuple[int, int], generator: np.random.Generator) -> CodeArray:
+    """Codes of a normal sample whose largest magnitude is near the top of the format."""
+    x = generator.standard_normal(shape)
+    if isinstance(fmt, LNSFormat):
+        steps = np.rint(fmt.gamma * np.log2(np.maximum(np.abs(x), 1e-30)))
+        stored = np.clip(steps - steps.max() + fmt.max_exponent, 0, fmt.max_exponent)
+        code = stored.astype(np.int64) | (x < 0).astype(np.int64) << fmt.exponent_bits
+        return LNSArray(code.astype(fmt.code_dtype), 0, fmt)
+    if isinstance(fmt, IntFormat):
+        scaled = np.rint(x / np.abs(x).max() * fmt.max_value)
+        return IntArray(scaled.astype(fmt.code_dtype), 0, fmt)
+    assert isinstance(fmt, FloatFormat)
+    exponent_step = 1 << fmt.mantissa_bits
+    sign = generator.integers(0, 2, shape) << (fmt.bits - 1)
+    middle = fmt.bias << fmt.mantissa_bits  # the code of 1.0
+    code = sign + generator.integers(middle - 4 * exponent_step, middle + 2 * exponent_step, shape)
+    return FloatArray(code.astype(fmt.code_dtype), 0, fmt)
+
+
+def check(case: Case, a: CodeArray, b: CodeArray, acc: Any, generator: Any) -> int:
+    """Compare CHECKED random outputs with the oracle; return how many, raise if one differs."""
+    kind = type(a)
+    for _ in range(CHECKED):
+        i, j = int(generator.integers(a.shape[0])), int(generator.integers(b.shape[1]))
+        row = kind(a.code[i : i + 1], 0, a.fmt)  # type: ignore[arg-type]
+        column = kind(b.code[:, j : j + 1], 0, b.fmt)  # type: ignore[arg-type]
+        wanted, _ = matmul_counted(row, column, case.datapath, backend="oracle")
+        if not np.array_equal(wanted[0, 0], acc[i, j], equal_nan=True):
+            raise AssertionError(
+                f"{case.name}: output ({i}, {j}) is {acc[i, j]}, the oracle says {wanted[0, 0]}"
+            )
+    return CHECKED
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Minimum, median and maximum."""
+    return {"min": min(values), "median": median(values), "max": max(values)}
+
+
+def run_case(case: Case, threads: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Check `case`, then time it and torch.matmul (fp32, same shape, same threads) in turn."""
+    generator = np.random.default_rng(seed)
+    m, k, n = case.shape
+    a, b = random_codes(case.fmt, (m, k), generator), random_codes(case.fmt, (k, n), generator)
+    x = torch.from_numpy(generator.standard_normal((m, k)).astype(np.float32))
+    y = torch.from_numpy(generator.standard_normal((k, n)).astype(np.float32))
+    numba.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    acc, overflowed = matmul_counted(a, b, case.datapath)
+    checked = check(case, a, b, acc, generator)
+    ours, torchs = [], []
+    for _ in range(repeats):
+        torchs.append(seconds(lambda: torch.matmul(x, y)))
+        ours.append(seconds(lambda: matmul_counted(a, b, case.datapath)))
+    ratios = [mine / other for mine, other in zip(ours, torchs, strict=True)]
+    return {
+        "case": case.name,
+        "format": case.fmt.name,
+        "datapath": repr(case.datapath),
+        "shape": [m, k, n],
+        "threads": threads,
+        "outputs_equal_to_oracle": checked,
+        "overflowed_outputs": overflowed,
+        "kernel_s": spread(ours),
+        "torch_fp32_s": spread(torchs),
+        "ratio": spread(ratios),
+        "kernel_gmac_per_s": m * k * n / median(ours) / 1e9,
+        "torch_gmac_per_s": m * k * n / median(torchs) / 1e9,
+    }
+
+
+def _commit() -> str:
+    """The checked-out commit, with `+` if the tree differs; "unknown" outside a repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _processor() -> str:
+    """The processor's name as the kernel reports it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def surroundings() -> dict[str, Any]:
+    """Machine, versions and commit of this run."""
+    import llvmlite
+
+    return {
+        "processor": _processor(),
+        "vector_target": llvmlite.binding.get_host_cpu_name(),
+        "cores": numba.config.NUMBA_NUM_THREADS,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "torch": torch.__version__,
+        "commit": _commit(),
+        "load_average_1min": os.getloadavg()[0],  # other work on the machine spoils the times
+    }
+
+
+def write(path: Path, results: list[dict[str, Any]], seed: int, repeats: int) -> None:
+    """Write the results and the surroundings as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {**surroundings(), "seed": seed, "repeats": repeats, "results": results}
+    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")

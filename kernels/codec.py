@@ -1,0 +1,200 @@
+"""`quantise`: numbers to codes on every thread, counting what is lost; bit for bit `lns.encode`."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lns.array import FloatArray, IntArray, LNSArray, Offset
+from ..lns.checks import NonFiniteError, require_choice, require_int
+from ..lns.codec import ROUNDINGS, default_offset, floor_steps, split_float
+from ..lns.float_codec import amax_offset, nan_code, overflow_code
+from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from ..lns.thresholds import thresholds
+from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
+from .threads import parallel
+
+_GRAIN = 32 * CHUNK  # elements that make a thread worth waking
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeCounts:
+    """What an encoding did to its elements."""
+
+    elements: int
+    saturated: int  #: finite inputs beyond the top code: clipped, or turned to infinity
+    underflowed: int  #: nonzero inputs that became zero (zero=False: that went below e = 0)
+
+    def __add__(self, other: "EncodeCounts") -> "EncodeCounts":
+        """Counts of both together."""
+        return EncodeCounts(
+            self.elements + other.elements,
+            self.saturated + other.saturated,
+            self.underflowed + other.underflowed,
+        )
+
+
+def quantise(
+    x: npt.ArrayLike,
+    fmt: Format,
+    offset: Offset | None = None,
+    rounding: str = "nearest",
+    generator: np.random.Generator | None = None,
+    scaling: str = "none",
+    random_bits: int = 8,
+) -> tuple[Any, EncodeCounts]:
+    """Return (`lns.encode(x, fmt, offset, rounding, generator, random_bits)`, its counts).
+
+    x: float32 or float64, any shape; C-contiguous is fastest. scaling "amax" (float and integer
+    formats, no offset given): the offset is `lns.amax_offset`, the smallest power of two for which
+    nothing saturates; "none": `offset`, or `lns.encode`'s default. Raises what `lns.encode`
+    raises: NonFiniteError for a NaN or infinity in an LNS or integer format (and wherever a scale
+    is sought), ValueError and TypeError for other arguments.
+    """
+    x = np.asarray(x)
+    _check_arguments(x, fmt, offset, scaling)
+    with parallel(x.size, _GRAIN):
+        if isinstance(fmt, LNSFormat):
+            require_choice("rounding", rounding, ROUNDINGS)
+            if rounding == "stochastic":
+                return _quantise_stochastic(x, fmt, offset, generator, random_bits)
+            return _quantise_log(x, fmt, offset, rounding)
+        require_choice("rounding", rounding, ("nearest",))
+        if offset is None and (scaling == "amax" or isinstance(fmt, IntFormat)):
+            offset = amax_offset(_largest(x, fmt), fmt)
+        if isinstance(fmt, FloatFormat):
+            return _quantise_float(x, fmt, 0 if offset is None else offset)
+        return _quantise_int(x, fmt, 0 if offset is None else offset)
+
+
+def _check_arguments(x: npt.NDArray[Any], fmt: Any, offset: Offset | None, scaling: str) -> None:
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
+    if not isinstance(fmt, LNSFormat | FloatFormat | IntFormat):
+        raise TypeError(f"fmt must be a format, got {fmt!r}")
+    require_choice("scaling", scaling, ("none", "amax"))
+    if scaling == "amax" and isinstance(fmt, LNSFormat):
+        raise ValueError(f"scaling must be 'none' for {fmt.name}, got 'amax'")
+    if scaling == "amax" and offset is not None:
+        raise ValueError(f"offset must be left out with scaling 'amax', got {offset!r}")
+
+
+def _flat(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(x).reshape(-1)
+
+
+def _stored(code: npt.NDArray[Any], x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[Any]:
+    """Codes in x's shape and the format's dtype; the kernels have one output dtype each."""
+    return code.astype(fmt.code_dtype, copy=False).reshape(x.shape)
+
+
+def _offsets(offset: Offset, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """The offset as one element, or one per element in C order."""
+    if np.ndim(offset) == 0:
+        return np.array([offset], np.int64)
+    return np.ascontiguousarray(np.broadcast_to(offset, shape), np.int64).reshape(-1)
+
+
+def _counts(tasks: npt.NDArray[np.int64], x: npt.NDArray[Any], fmt: Format) -> EncodeCounts:
+    """Add up the tasks' counts; refuse non-finite elements."""
+    saturated, underflowed, non_finite = (int(count) for count in tasks.sum(axis=0))
+    if non_finite:
+        raise _non_finite(x, fmt)
+    return EncodeCounts(x.size, saturated, underflowed)
+
+
+def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
+    """The error for the first NaN or infinity in C order."""
+    position = int((~np.isfinite(x)).argmax())
+    index = tuple(int(i) for i in np.unravel_index(position, x.shape))
+    return NonFiniteError(f"x must be finite for {fmt.name}, got {x[index]} at index {index}")
+
+
+def _largest(x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[np.float64]:
+    """max |x| as a float64 array of one element; refuses a NaN or infinity."""
+    most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64)
+    if not np.isfinite(most[0]):
+        raise _non_finite(x, fmt)
+    return most
+
+
+def _default_log_offset(x: npt.NDArray[Any], fmt: LNSFormat, rounding: str) -> int:
+    """`lns.encode`'s default offset for a rounding that is monotone: the largest |x| decides."""
+    largest = _largest(x, fmt)
+    if largest[0] == 0:
+        return 0
+    significand, octave = split_float(largest)
+    table = thresholds(fmt.gamma, rounding, 52)
+    # The top exponent is odd, so gamma = 1's tie at the largest magnitude needs room to round up.
+    side: Literal["left", "right"] = "right" if _even_ties(fmt, rounding) else "left"
+    return default_offset(int((octave * fmt.gamma + table.searchsorted(significand, side))[0]), fmt)
+
+
+def _even_ties(fmt: LNSFormat, rounding: str) -> bool:
+    return rounding == "nearest_value" and fmt.gamma == 1
+
+
+def _quantise_log(
+    x: npt.NDArray[Any], fmt: LNSFormat, offset: Offset | None, rounding: str
+) -> tuple[LNSArray, EncodeCounts]:
+    if offset is None:
+        offset = _default_log_offset(x, fmt, rounding)
+    table = step_table(fmt.gamma, rounding)
+    tables = (table.thresholds, table.first, table.bucket_shift, fmt.gamma)
+    given = np.empty(0, np.int32)
+    return _store_log(x, given, (*tables, _even_ties(fmt, rounding)), fmt, offset)
+
+
+def _quantise_stochastic(
+    x: npt.NDArray[Any],
+    fmt: LNSFormat,
+    offset: Offset | None,
+    generator: np.random.Generator | None,
+    random_bits: int,
+) -> tuple[LNSArray, EncodeCounts]:
+    require_int("random_bits", random_bits, 1, 16)
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(f"generator must be a numpy Generator, got {generator!r}")
+    _largest(x, fmt)  # refuses NaN and infinity
+    draws = generator.integers(0, 1 << random_bits, size=x.shape)
+    steps = (floor_steps(*split_float(x), fmt.gamma << random_bits) + draws) >> random_bits
+    if offset is None:
+        offset = default_offset(int(steps[x != 0].max()), fmt) if x.any() else 0
+    table = step_table(fmt.gamma, "floor")  # not read: the steps are given
+    tables = (table.thresholds, table.first, table.bucket_shift, fmt.gamma, False)
+    return _store_log(x, steps.astype(np.int32).reshape(-1), tables, fmt, offset)
+
+
+def _store_log(
+    x: npt.NDArray[Any],
+    given: npt.NDArray[np.int32],
+    tables: tuple[Any, ...],
+    fmt: LNSFormat,
+    offset: Offset,
+) -> tuple[LNSArray, EncodeCounts]:
+    code = np.empty(x.size, np.uint16)
+    rule = (fmt.max_exponent, fmt.min_exponent, 1 << fmt.exponent_bits)
+    tasks = encode_log(_flat(x), given, tables, _offsets(offset, x.shape), rule, code)
+    counts = _counts(tasks, x, fmt)
+    return LNSArray(_stored(code, x, fmt), offset, fmt), counts
+
+
+def _quantise_float(
+    x: npt.NDArray[Any], fmt: FloatFormat, offset: Offset
+) -> tuple[FloatArray, EncodeCounts]:
+    code = np.empty(x.size, np.uint32)
+    codes = (fmt.max_code, overflow_code(fmt), nan_code(fmt), 1 << (fmt.bits - 1))
+    grid = fmt.mantissa_bits, fmt.min_scale
+    offsets = _offsets(offset, x.shape)
+    counts = _counts(encode_float(_flat(x), offsets, *grid, codes, code), x, fmt)
+    return FloatArray(_stored(code, x, fmt), offset, fmt), counts
+
+
+def _quantise_int(
+    x: npt.NDArray[Any], fmt: IntFormat, offset: Offset
+) -> tuple[IntArray, EncodeCounts]:
+    code = np.empty(x.size, np.int16)
+    limits = fmt.min_value, fmt.max_value
+    counts = _counts(encode_int(_flat(x), _offsets(offset, x.shape), *limits, code), x, fmt)
+    return IntArray(_stored(code, x, fmt), offset, fmt), counts

@@ -1,0 +1,130 @@
+"""`matmul`: the GEMM of codes, its argument checks and the backends.
+
+Every backend gives the same bits for the same operands: products in ascending k, grouped, aligned
+and accumulated as the datapath says. Parallel loops run over outputs only, so the number of
+threads changes nothing but the time. Calls may come from any Python thread; parallel kernels take
+one lock, because Numba's "workqueue" threading layer (its choice where no OpenMP or TBB is found)
+must not be entered twice, and two kernels side by side would only share the same cores. The thread
+count is Numba's, `numba.set_num_threads`, which is set per Python thread. Where the OpenMP layer is
+in use a process must not be forked after the first call; start workers with "spawn".
+"""
+
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
+from ..lns.checks import NonFiniteError, require_choice
+from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
+
+BACKENDS = {"cpu": ".cpu", "oracle": ".oracle", "cuda": ""}  # name -> module; "": not built yet
+
+_OPERANDS: dict[type, type] = {
+    Datapath: LNSArray,
+    FloatDatapath: FloatArray,
+    IntDatapath: IntArray,
+}
+
+
+class Backend(Protocol):
+    """What a backend's module offers."""
+
+    def matmul_counted(
+        self, a: Any, b: Any, datapath: Any
+    ) -> tuple[npt.NDArray[Any], int]:  # pragma: no cover
+        """As `matmul_counted` below, on arguments that are already checked."""
+
+
+def matmul(
+    a: CodeArray, b: CodeArray, datapath: AnyDatapath, backend: str = "cpu"
+) -> npt.NDArray[Any]:
+    """Return the accumulators of a (M, K) times b (K, N): shape (M, N), C-contiguous.
+
+    int64 for a Datapath (LNSArrays), an IntDatapath (IntArrays) and a FloatDatapath (FloatArrays)
+    with a fixed-point accumulator; float32 for a FloatDatapath with a float one. Offsets do not
+    enter (`datapath.to_real` applies them) but must be constant along k. K = 0 gives zeros.
+
+    backend: "cpu" (Numba) or "oracle" (plain Python integers, slow). Raises TypeError for a
+    datapath or arrays of the wrong kind, ValueError for shapes, offsets or backends that do not
+    fit, NonFiniteError for a NaN or infinity that meets a fixed-point accumulator, and
+    NotImplementedError for "cuda".
+    """
+    return matmul_counted(a, b, datapath, backend)[0]
+
+
+def matmul_counted(
+    a: CodeArray, b: CodeArray, datapath: AnyDatapath, backend: str = "cpu"
+) -> tuple[npt.NDArray[Any], int]:
+    """Return (`matmul`'s result, overflowed).
+
+    overflowed: outputs whose running accumulator (any bin) left the W-bit range at least once and
+    was saturated or wrapped; with a float accumulator, outputs that are not finite.
+    """
+    _check_kinds(a, b, datapath)
+    _check_shapes(a, b)
+    _check_offset("a", a, axis=1)
+    _check_offset("b", b, axis=0)
+    if isinstance(datapath, FloatDatapath) and isinstance(datapath.accumulator, Accumulator):
+        _check_finite("a", a)
+        _check_finite("b", b)
+    if isinstance(datapath, Datapath):
+        datapath.resolve(a.fmt, b.fmt)  # type: ignore[arg-type]  # refuses entries > gamma
+    return _backend(backend).matmul_counted(a, b, datapath)
+
+
+def _backend(name: str) -> Backend:
+    """Import the backend called `name`."""
+    built = ", ".join(sorted(known for known, module in BACKENDS.items() if module))
+    require_choice("backend", name, BACKENDS)
+    if not BACKENDS[name]:
+        raise NotImplementedError(f"backend must be one of {built}, got {name!r}: not built yet")
+    module: Any = import_module(BACKENDS[name], __package__)
+    return module
+
+
+def _check_kinds(a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> None:
+    wanted = _OPERANDS.get(type(datapath))
+    if wanted is None:
+        names = ", ".join(kind.__name__ for kind in _OPERANDS)
+        raise TypeError(f"datapath must be one of {names}, got {type(datapath).__name__}")
+    for name, array in (("a", a), ("b", b)):
+        if not isinstance(array, wanted):
+            raise TypeError(
+                f"{name} must be of type {wanted.__name__} for a {type(datapath).__name__}, "
+                f"got {type(array).__name__}"
+            )
+
+
+def _check_shapes(a: CodeArray, b: CodeArray) -> None:
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim != 2:
+            raise ValueError(f"{name} must be 2-dimensional, got shape {array.shape}")
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(
+            f"b must have as many rows as a has columns ({a.shape[1]}), got shape {b.shape}"
+        )
+
+
+def _check_offset(name: str, array: CodeArray, axis: int) -> None:
+    """Refuse an offset that varies along k, which is `axis` of the operand."""
+    if isinstance(array.offset, int):
+        return
+    whole = array.offset.reshape((1,) * (2 - array.offset.ndim) + array.offset.shape)
+    if np.any(whole != np.take(whole, [0], axis=axis)) if whole.size else False:
+        raise ValueError(
+            f"offset of {name} must be constant along k (axis {axis}), got shape "
+            f"{array.offset.shape}; requantise it first"
+        )
+
+
+def _check_finite(name: str, array: Any) -> None:
+    magnitude = array.code & ((1 << (array.fmt.bits - 1)) - 1)
+    bad = magnitude > array.fmt.max_code
+    if bad.any():
+        index = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+        raise NonFiniteError(
+            f"{name} must be finite for a fixed-point accumulator, got code "
+            f"{int(array.code[index])} at index {index}"
+        )
