@@ -1,0 +1,53 @@
+"""Training on simulated hardware: recipes, layers, optimisers, runs and their cost.
+
+A name is imported when it is first used: `lnsim --help` needs neither torch nor Numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .conv import Conv2d
+    from .conversion import convert
+    from .layers import Linear
+    from .optim import make_optimiser
+    from .optimisers import IntegerMadam, LNSMadam, Madam
+    from .recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .tally import Tally
+
+__all__ = [
+    "RECIPES",
+    "Conv2d",
+    "IntegerMadam",
+    "LNSMadam",
+    "Linear",
+    "Madam",
+    "Recipe",
+    "Tally",
+    "convert",
+    "get_recipe",
+    "lns_recipe",
+    "make_optimiser",
+]
+_HOMES = {
+    "conv": ("Conv2d",),
+    "conversion": ("convert",),
+    "layers": ("Linear",),
+    "optim": ("make_optimiser",),
+    "optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
+    "recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "tally": ("Tally",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f".{home}", __name__), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

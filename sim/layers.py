@@ -1,0 +1,259 @@
+"""Linear, and what every mapped layer shares: its weight operand, its codes, its gradient.
+
+A mapped layer trains its weight in one of two ways. With a float optimiser it owns the usual
+Parameters `weight` and `bias` and encodes them for every GEMM. With integer Madam it owns codes
+alone: the buffers `weight_code`, `bias_code` (int32, since torch's uint16 lacks the arithmetic)
+and their integer `weight_offset`, `bias_offset`; the float32 gradients wait in `gradients` for the
+optimiser and are in no state_dict.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..kernels import requantise_fast, to_float32
+from ..lns.array import CodeArray, LNSArray
+from ..lns.codec import encode
+from ..lns.format import LNSFormat
+from .gemm import encode_tensor, run_gemm
+from .madam import rms
+from .recipe import Recipe
+from .tally import Tally
+
+Array = npt.NDArray[np.float32]
+
+
+class Mapped(nn.Module):
+    """A layer whose GEMMs run on a datapath."""
+
+    recipe: Recipe
+    tally: Tally
+    layer_name: str
+    anchor: Tensor
+    gradients: dict[str, Tensor]
+    trained: frozenset[str]  #: coded tensors the optimiser moves
+
+    def attach(self, recipe: Recipe, tally: Tally | None = None, name: str = "layer") -> None:
+        """Give a freshly built float layer its recipe; with integer Madam code its tensors."""
+        for tensor in self.parameters(recurse=False):
+            if tensor.dtype != torch.float32:
+                raise TypeError(f"{name} must hold float32 tensors, got {tensor.dtype}")
+        self.recipe = recipe
+        self.tally = Tally() if tally is None else tally
+        self.layer_name = name
+        self.gradients = {}
+        self.trained = frozenset()
+        if recipe.optimiser == "integer-madam":
+            for tensor_name in ("weight", "bias"):
+                self._code_tensor(tensor_name)
+        # Backward must run even where no input needs a gradient; plain attribute, not in any state.
+        self.anchor = torch.zeros((), requires_grad=bool(self.trained))
+
+    @property
+    def coded(self) -> bool:
+        """Are the codes the only copy of the weights?"""
+        return self.recipe.optimiser == "integer-madam"
+
+    def _code_tensor(self, name: str) -> None:
+        """Replace a Parameter by its codes; the top code stands at w_max = p_scale * RMS(w_0).
+
+        Codes without zero cannot hold an all-zero tensor: a bias is dropped (and stays zero), a
+        weight is refused. A Parameter that needs no gradient is coded and never moves.
+        """
+        value = getattr(self, name)
+        if value is None:
+            return
+        if name == "weight" and not bool(value.detach().any()):
+            raise ValueError(
+                f"weight of {self.layer_name} must not be all zero under integer-madam, got zeros; "
+                "a recipe with zero_start='normal' draws it"
+            )
+        self.register_parameter(name, None)
+        if not bool(value.detach().any()):
+            return
+        if value.requires_grad:
+            self.trained |= {name}
+        fmt = self.update_format
+        w_max = self.recipe.p_scale * float(rms(value.double()))
+        offset = round(fmt.gamma * math.log2(w_max)) - fmt.max_exponent
+        array = encode(value.detach().numpy(), fmt, offset)
+        code = torch.from_numpy(array.code.astype(np.int32))
+        if self.recipe.initial_exponents == "uniform":
+            drawn = torch.randint(0, fmt.max_exponent + 1, value.shape, dtype=torch.int32)
+            code = drawn | (torch.signbit(value.detach()).int() << fmt.exponent_bits)
+        self.register_buffer(f"{name}_code", code)
+        self.register_buffer(f"{name}_offset", torch.tensor(offset, dtype=torch.int64))
+
+    @property
+    def update_format(self) -> LNSFormat:
+        """Format of the stored codes."""
+        assert isinstance(self.recipe.update, LNSFormat)
+        return self.recipe.update
+
+    def stored(self, name: str) -> LNSArray | None:
+        """The stored codes of "weight" or "bias"; None where the layer has none."""
+        code = getattr(self, f"{name}_code", None)
+        if code is None:
+            return None
+        fmt = self.update_format
+        offset = int(getattr(self, f"{name}_offset"))
+        return LNSArray(code.numpy().astype(fmt.code_dtype), offset, fmt)
+
+    def weight_operand(self, weight: Tensor) -> CodeArray:
+        """The weight's codes in the GEMM format, with the weight's own shape.
+
+        From stored codes by requantisation (integers only), else encoded from the Parameter.
+        """
+        fmt, recipe = self.recipe.weight, self.recipe
+        if not self.coded:
+            real = weight.detach().numpy()
+            return encode_tensor(
+                self.tally, self.layer_name, "weight", "forward", real, fmt, recipe.scaling
+            )
+        codes = self.stored("weight")
+        assert codes is not None
+        assert isinstance(fmt, LNSFormat)
+        array, counts = requantise_fast(codes, fmt)
+        self.tally.add_encode(self.layer_name, "weight", "forward", fmt, counts, source=codes.fmt)
+        return array
+
+    def bias_value(self) -> Tensor | None:
+        """The bias as the vector unit adds it (a transient float32 of stored codes)."""
+        if not self.coded:
+            return getattr(self, "bias", None)
+        codes = self.stored("bias")
+        return None if codes is None else torch.from_numpy(to_float32(codes))
+
+    def weight_source(self) -> Tensor:
+        """What autograd sees as the weight: the Parameter, or the anchor of a coded layer."""
+        return self.anchor if self.coded else self.weight  # type: ignore[return-value]
+
+    def encode_activation(self, x: Array) -> CodeArray:
+        """Encode the layer's input."""
+        recipe = self.recipe
+        return encode_tensor(
+            self.tally,
+            self.layer_name,
+            "activation",
+            "forward",
+            x,
+            recipe.activation,
+            recipe.scaling,
+        )
+
+    def encode_error(self, dy: Array, phase: str) -> CodeArray:
+        """Encode the gradient of the layer's output."""
+        recipe = self.recipe
+        return encode_tensor(
+            self.tally, self.layer_name, "error", phase, dy, recipe.error, recipe.scaling
+        )
+
+    def gemm(self, phase: str, a: CodeArray, b: CodeArray) -> Array:
+        """Run one GEMM of this layer."""
+        return run_gemm(self.tally, self.layer_name, phase, a, b, self.recipe.datapath)
+
+    def round_gradient(self, dw: Array) -> Array:
+        """The weight gradient after its own format, if the recipe has one."""
+        fmt = self.recipe.gradient
+        if fmt is None:
+            return dw
+        array = encode_tensor(
+            self.tally, self.layer_name, "gradient", "dw", dw, fmt, self.recipe.scaling
+        )
+        return to_float32(array)
+
+    def wants(self, name: str, needed: bool) -> bool:
+        """Does "weight" or "bias" need its gradient? needed: what autograd says of a Parameter."""
+        return name in self.trained if self.coded else needed
+
+    def deliver(self, name: str, gradient: Tensor) -> Tensor | None:
+        """Hand a gradient to autograd, or keep it for the optimiser of a coded layer."""
+        if not self.coded:
+            return gradient
+        earlier = self.gradients.get(name)
+        self.gradients[name] = gradient if earlier is None else earlier + gradient
+        return None
+
+    def described(self, shape: str) -> str:
+        """The text inside `repr`'s brackets: torch's own, the recipe, whether codes are kept."""
+        if not self.coded:
+            return f"{shape}, recipe={self.recipe.name}"
+        shape = shape.replace(", bias=False", "")
+        return f"{shape}, bias={self.stored('bias') is not None}, recipe={self.recipe.name}, codes"
+
+
+class LinearFunction(torch.autograd.Function):
+    """y = x w^T + b with its three GEMMs; x (B, in) float32."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: "Linear"
+    ) -> Tensor:
+        """Encode x and w once; the same codes serve backward."""
+        ctx.layer = layer
+        ctx.activation = layer.encode_activation(x.detach().numpy())
+        ctx.weight = layer.weight_operand(weight)
+        ctx.has_bias = bias is not None
+        y = torch.from_numpy(layer.gemm("forward", ctx.activation, ctx.weight.T))
+        return y if bias is None else y + bias
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        """dx = dy w (contraction over outputs), dw = dy^T x (over the batch)."""
+        layer: Linear = ctx.layer
+        needs_dx, needs_dw, needs_db, _ = ctx.needs_input_grad
+        needs_dw = layer.wants("weight", needs_dw)
+        dx = dw = db = None
+        if needs_dx or needs_dw:
+            error = layer.encode_error(dy.numpy(), "dx" if needs_dx else "dw")
+            if needs_dx:
+                dx = torch.from_numpy(layer.gemm("dx", error, ctx.weight))
+            if needs_dw:
+                gradient = layer.round_gradient(layer.gemm("dw", error.T, ctx.activation))
+                dw = layer.deliver("weight", torch.from_numpy(gradient))
+        if ctx.has_bias and layer.wants("bias", needs_db):
+            db = layer.deliver("bias", dy.sum(0))
+        return dx, dw, db, None
+
+
+class Linear(Mapped, nn.Linear):
+    """`torch.nn.Linear` on a datapath; input (..., in_features) float32.
+
+    k runs over in_features in forward, out_features in dx, rows of the batch in dw, ascending.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recipe: Recipe,
+    ):
+        nn.Linear.__init__(self, in_features, out_features, bias, device, dtype)
+        self.attach(recipe)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return self.described(nn.Linear.extra_repr(self))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (..., out_features) float32."""
+        require_float32(self.layer_name, input)
+        flat = input.reshape(-1, input.shape[-1])
+        y = LinearFunction.apply(flat, self.weight_source(), self.bias_value(), self)
+        return y.reshape(*input.shape[:-1], self.out_features)
+
+
+def require_float32(layer: str, x: Tensor) -> None:
+    """Raise TypeError unless `x` is a float32 tensor on the CPU."""
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        raise TypeError(f"input of {layer} must be float32 on the CPU, got {x.dtype} {x.device}")
