@@ -1,0 +1,272 @@
+"""Picojoules of counted events, always as an interval, from a table whose rows name their source.
+
+The default table is one node, 45 nm at 0.9 V, because Horowitz (ISSCC 2014, fig. 1.1.9) is the
+best confirmed set of prices. low and high bound each row; mid is the published or derived value.
+The interval of a total takes every row at its low, or every row at its high, at once: an outer
+bound, not a standard deviation. Two totals share their rows, so overlapping intervals do not mean
+that two configurations cannot be told apart: compare them with `difference`, in which a shared row
+has one price on both sides.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from ..lns.checks import require_choice
+from .events import Event
+from .price_rules import RULES, Key, Rows, Weights, add_weights
+
+DEFAULT_TABLE = Path(__file__).parent / "assets" / "prices.csv"
+CONFIDENCES = ("confirmed", "derived", "unconfirmed")
+_PER_BIT = (
+    "sram_read_bits",
+    "sram_write_bits",
+    "dram_read_bits",
+    "dram_write_bits",
+    "register_bits",
+    "mux_bits",
+    "float_overhead",
+)
+KINDS = frozenset((*RULES, *_PER_BIT, "int_add", "float_div_sqrt", "float_exp"))
+COLUMNS = (
+    "kind",
+    "bits",
+    "detail",
+    "low_pj",
+    "mid_pj",
+    "high_pj",
+    "unit",
+    "node",
+    "source",
+    "confidence",
+    "note",
+)
+Count = int | float | Fraction
+GROUPS = ("arithmetic", "registers", "conversion", "buffer", "dram")  #: what by_group adds up
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """low <= mid <= high, in pJ."""
+
+    low: float
+    mid: float
+    high: float
+
+    def __add__(self, other: "Interval") -> "Interval":
+        return Interval(self.low + other.low, self.mid + other.mid, self.high + other.high)
+
+    def scaled(self, factor: float) -> "Interval":
+        """Return the interval times a number >= 0."""
+        return Interval(self.low * factor, self.mid * factor, self.high * factor)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return {"low", "mid", "high"}."""
+        return {"low": self.low, "mid": self.mid, "high": self.high}
+
+
+ZERO = Interval(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One line of a price table."""
+
+    kind: str
+    bits: int
+    detail: str
+    price: Interval
+    unit: str
+    node: str
+    source: str
+    confidence: str
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What the row is found by."""
+        return self.kind, self.bits, self.detail
+
+
+@dataclass(frozen=True, eq=False)
+class PriceTable:
+    """Rows by (kind, bits, detail). Raises ValueError where rows are of different nodes."""
+
+    rows: Mapping[Key, PriceRow]
+    _by_kind: Rows = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        nodes = sorted({row.node for row in self.rows.values()})
+        if len(nodes) != 1:
+            raise ValueError(f"node must be the same in every row, got {', '.join(nodes)}")
+        by_kind: dict[str, list[tuple[float, Key]]] = {}
+        for row in self.rows.values():
+            by_kind.setdefault(row.kind, []).append((_width(row), row.key))
+        object.__setattr__(self, "_by_kind", {k: sorted(v) for k, v in by_kind.items()})
+
+    @classmethod
+    def default(cls) -> "PriceTable":
+        """Return the table that is shipped."""
+        text = DEFAULT_TABLE.read_text(encoding="utf-8")
+        return cls({row.key: row for row in read_rows(text, DEFAULT_TABLE.name)})
+
+    @classmethod
+    def load(cls, path: Path) -> "PriceTable":
+        """Return the default table with the rows of a CSV file added or put in place of its own.
+
+        A missing column, an unknown kind, an empty unit, node or source, a number that is negative
+        or not finite, or low > mid > high out of order raises ValueError naming the line.
+        """
+        rows = dict(cls.default().rows)
+        rows |= {row.key: row for row in read_rows(path.read_text(encoding="utf-8"), str(path))}
+        return cls(rows)
+
+    @property
+    def node(self) -> str:
+        """Technology and supply of every row."""
+        return next(iter(self.rows.values())).node
+
+    @property
+    def sources(self) -> list[str]:
+        """The rows' sources, each once, sorted."""
+        return sorted({row.source for row in self.rows.values()})
+
+    def weights(self, event: Event) -> Weights:
+        """Return the rows, and how much of each, that price one event.
+
+        Its own row if there is one, else the kind's rule; a kind with neither raises ValueError.
+        """
+        key = (event.kind, event.bits, event.detail)
+        if key in self.rows:
+            return {key: 1.0}
+        if event.kind not in RULES:
+            raise ValueError(f"prices must have a row for {event}, got none")
+        return RULES[event.kind](event, self._by_kind)
+
+    def value(self, weights: Mapping[Key, float]) -> Interval:
+        """Return the interval of a weighted sum of rows; a negative weight swaps low and high."""
+        low = mid = high = 0.0
+        for key, weight in sorted(weights.items()):
+            price = self.rows[key].price
+            ends = (price.low, price.high) if weight >= 0 else (price.high, price.low)
+            low, mid, high = (
+                low + weight * ends[0],
+                mid + weight * price.mid,
+                high + weight * ends[1],
+            )
+        return Interval(low, mid, high)
+
+
+def _width(row: PriceRow) -> float:
+    """Where a row stands on its kind's line: bits, or the product of the widths of a multiplier."""
+    if row.kind == "int_multiply":
+        first, _, second = row.detail.partition("x")
+        return int(first) * int(second)
+    return row.bits
+
+
+def read_rows(text: str, name: str) -> list[PriceRow]:
+    """Return the rows of a price table's CSV text; `name` is the file named in an error."""
+    reader = csv.DictReader(io.StringIO(text))
+    lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
+    if lacking:
+        raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}, got no {lacking[0]}")
+    rows = []
+    for record in reader:
+        try:
+            rows.append(_read_row(record))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
+    return rows
+
+
+def _read_row(record: Mapping[str, str | None]) -> PriceRow:
+    texts = {column: (record.get(column) or "").strip() for column in COLUMNS}
+    for column in ("unit", "node", "source"):
+        if not texts[column]:
+            raise ValueError(f"{column} must be given, got nothing")
+    require_choice("kind", texts["kind"], KINDS)
+    require_choice("confidence", texts["confidence"], CONFIDENCES)
+    unit = "pJ/bit" if texts["kind"] in _PER_BIT else "pJ/operation"
+    require_choice("unit", texts["unit"], (unit,))
+    low, mid, high = (float(texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
+    if not (0 <= low <= mid <= high and math.isfinite(high)):
+        raise ValueError(f"prices must be 0 <= low <= mid <= high, got {low}, {mid}, {high}")
+    return PriceRow(
+        kind=texts["kind"],
+        bits=int(texts["bits"] or 0),
+        detail=texts["detail"],
+        price=Interval(low, mid, high),
+        unit=texts["unit"],
+        node=texts["node"],
+        source=texts["source"],
+        confidence=texts["confidence"],
+        note=texts["note"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """pJ of a set of events; the parts add up to the total."""
+
+    total: Interval
+    by_kind: dict[str, Interval]
+    by_group: dict[str, Interval]  #: over GROUPS
+
+
+def group_of(kind: str) -> str:
+    """Return which of GROUPS a kind belongs to."""
+    if kind in ("convert", "encode", "requantise", "float_to_int"):
+        return "conversion"
+    if kind == "register_bits":
+        return "registers"
+    return {"sram": "buffer", "dram": "dram"}.get(kind.partition("_")[0], "arithmetic")
+
+
+def price(events: Mapping[Event, Count], table: PriceTable) -> EnergyReport:
+    """Return the energy of `events`; one without a price raises ValueError naming it."""
+    by_kind: dict[str, Interval] = {}
+    by_group = dict.fromkeys(GROUPS, ZERO)
+    for event, count in sorted(events.items()):
+        energy = table.value(table.weights(event)).scaled(float(count))
+        by_kind[event.kind] = by_kind.get(event.kind, ZERO) + energy
+        group = group_of(event.kind)
+        by_group[group] = by_group[group] + energy
+    return EnergyReport(_total(by_kind.values()), by_kind, by_group)
+
+
+def _total(parts: Iterable[Interval]) -> Interval:
+    return sum(parts, ZERO)
+
+
+def difference(a: Mapping[Event, Count], b: Mapping[Event, Count], table: PriceTable) -> Interval:
+    """Return the interval of energy(a) - energy(b) with each row at one price on both sides.
+
+    Rows vary independently within their intervals; a row that both sides use counts by the
+    difference of its weights, so equal parts cancel. low > 0: a is higher whatever the prices.
+    """
+    weights: Weights = {}
+    for events, sign in ((a, 1), (b, -1)):
+        for event, count in events.items():
+            add_weights(weights, table.weights(event), sign * float(count))
+    return table.value(weights)
+
+
+def ranking(a: Interval, b: Interval) -> str:
+    """Return "lower", "higher" (a against b) or, where the intervals overlap, "cannot be ranked".
+
+    Takes the two as independent, the strictest reading; configurations priced from one table are
+    better told apart by `rank_events`.
+    """
+    if a.high < b.low:
+        return "lower"
+    return "higher" if a.low > b.high else "cannot be ranked"
+
+
+def rank_events(a: Mapping[Event, Count], b: Mapping[Event, Count], table: PriceTable) -> str:
+    """Return `ranking` of a against b with shared prices: by the sign of `difference`."""
+    return ranking(difference(a, b, table), ZERO)

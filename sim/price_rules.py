@@ -1,0 +1,172 @@
+"""How an event without a row of its own is priced: a weighted sum of rows, one rule per kind.
+
+Every rule is linear in the table's rows, so an energy is a weighted sum of rows too, and a row
+shared by two configurations stays shared when they are compared (energy.difference).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .events import Event
+
+Key = tuple[str, int, str]  # kind, bits, detail of a row
+Weights = dict[Key, float]
+Rows = Mapping[str, Sequence[tuple[float, Key]]]  # kind -> (width, key), ascending
+
+_FP32_SIGNIFICAND = 24  # bits, IEEE 754
+
+
+def add_weights(total: Weights, weights: Mapping[Key, float], times: float = 1.0) -> None:
+    """Add `times` * `weights` into `total`."""
+    for key, weight in weights.items():
+        total[key] = total.get(key, 0.0) + times * weight
+
+
+def interpolate(points: Sequence[tuple[float, Key]], width: float) -> Weights:
+    """Return the weights at `width` on a line through neighbouring rows.
+
+    Below the first and above the last row the price is proportional to the width.
+    """
+    below = [point for point in points if point[0] <= width]
+    above = [point for point in points if point[0] > width]
+    if not below or not above:
+        edge, key = points[0] if not below else points[-1]
+        return {key: width / edge}
+    (left, left_key), (right, right_key) = below[-1], above[0]
+    share = (width - left) / (right - left)
+    weights = {left_key: 1.0 - share, right_key: share}
+    return {key: weight for key, weight in weights.items() if weight}
+
+
+def _adder(rows: Rows, bits: float) -> Weights:
+    return interpolate(rows["int_add"], bits)
+
+
+def _multiplier(rows: Rows, first: int, second: int) -> Weights:
+    return interpolate(rows["int_multiply"], first * second)
+
+
+def _muxes(rows: Rows, count: float) -> Weights:
+    return {rows["mux_bits"][0][1]: count}
+
+
+def _shifter(rows: Rows, bits: int) -> Weights:
+    """A barrel shifter: ceil(log2(bits)) stages of `bits` 2:1 multiplexers."""
+    return _muxes(rows, bits * (bits - 1).bit_length())
+
+
+def _sum(*parts: Mapping[Key, float]) -> Weights:
+    total: Weights = {}
+    for part in parts:
+        add_weights(total, part)
+    return total
+
+
+def _pair(event: Event) -> tuple[int, int]:
+    """Read a detail `AxB`."""
+    first, _, second = event.detail.partition("x")
+    return int(first), int(second)
+
+
+def _add(event: Event, rows: Rows) -> Weights:
+    return _adder(rows, event.bits)
+
+
+def _multiply(event: Event, rows: Rows) -> Weights:
+    return _multiplier(rows, *_pair(event))
+
+
+def _shift(event: Event, rows: Rows) -> Weights:
+    return _shifter(rows, event.bits)
+
+
+def _bin_select(event: Event, rows: Rows) -> Weights:
+    entries, bits = _pair(event)
+    return _muxes(rows, (entries - 1) * bits)
+
+
+def _antilog(event: Event, rows: Rows) -> Weights:
+    """Word bits times the root of the entries, as Horowitz's SRAM grows, from the base row."""
+    entries, bits = _pair(event)
+    (_, key), *_ = rows["antilog_lookup"]
+    base_entries, base_bits = _pair(Event(*key))
+    return {key: bits / base_bits * (entries / base_entries) ** 0.5}
+
+
+def _float_multiply(event: Event, rows: Rows) -> Weights:
+    significands, _, exponent = event.detail.partition("e")
+    first, _, second = significands.partition("x")
+    overhead = {rows["float_overhead"][0][1]: float(event.bits)}
+    return _sum(_multiplier(rows, int(first), int(second)), _adder(rows, int(exponent)), overhead)
+
+
+def _float_add(event: Event, rows: Rows) -> Weights:
+    return interpolate(rows["float_add"], event.bits)
+
+
+def _convert(event: Event, rows: Rows) -> Weights:
+    """Accumulator to fp32: leading-one search (as an add), shift, rounding add."""
+    adds = _sum(_adder(rows, event.bits), _adder(rows, _FP32_SIGNIFICAND))
+    return _sum(adds, _shifter(rows, event.bits))
+
+
+def _encode(event: Event, rows: Rows) -> Weights:
+    """fp32 to a code. LNS: log2(gamma) comparisons of significands, then the exponent's add."""
+    last = _adder(rows, event.bits)
+    kind, _, gamma = event.detail.partition("=")
+    if kind == "gamma":
+        steps = int(gamma).bit_length() - 1
+        compares = {key: weight * steps for key, weight in _adder(rows, _FP32_SIGNIFICAND).items()}
+        return _sum(last, compares)
+    return _sum(last, _shifter(rows, _FP32_SIGNIFICAND))
+
+
+def _float_to_int(event: Event, rows: Rows) -> Weights:
+    return _sum(_shifter(rows, _FP32_SIGNIFICAND), _adder(rows, _FP32_SIGNIFICAND))
+
+
+Rule = Callable[[Event, Rows], Weights]
+
+RULES: dict[str, Rule] = {
+    "exponent_add": _add,
+    "accumulate": _add,
+    "tree_add": _add,
+    "result_add": _add,
+    "requantise": _add,
+    "compare": _add,
+    "int_multiply": _multiply,
+    "significand_multiply": _multiply,
+    "constant_multiply": _multiply,
+    "shift": _shift,
+    "bin_select": _bin_select,
+    "antilog_lookup": _antilog,
+    "float_multiply": _float_multiply,
+    "float_add": _float_add,
+    "convert": _convert,
+    "encode": _encode,
+    "float_to_int": _float_to_int,
+}
+
+# What the report prints: how each kind is priced where the table has no row of its own.
+RULE_TEXT: dict[str, str] = {
+    "exponent_add, accumulate, tree_add, result_add, requantise, compare": (
+        "an integer adder of the same width: linear in bits between the int_add rows, "
+        "proportional to the width outside them"
+    ),
+    "int_multiply, significand_multiply, constant_multiply": (
+        "linear in the product of the two widths between the int_multiply rows, proportional "
+        "outside them"
+    ),
+    "shift": "bits * ceil(log2 bits) mux_bits (a barrel shifter)",
+    "bin_select": "(L - 1) * W mux_bits",
+    "antilog_lookup": "word bits * sqrt(entries), from the 8x9 row",
+    "float_multiply": (
+        "int_multiply of the significands + int_add of the exponents + float_overhead per bit"
+    ),
+    "float_add": "linear in bits between the fp16 and fp32 rows, proportional below",
+    "convert": "int_add (W) + shift (W) + int_add (24)",
+    "encode": (
+        "LNS: log2(gamma) * int_add (24) + int_add (code bits); else shift (24) + int_add "
+        "(code bits)"
+    ),
+    "float_to_int": "shift (24) + int_add (24)",
+}
