@@ -1,0 +1,106 @@
+"""Facts about number formats and training recipes, as text: what `lnsim formats` prints."""
+
+import math
+from dataclasses import dataclass
+
+from ..lns.checks import require_choice
+from ..lns.format import FORMATS, FloatFormat, Format, IntFormat, LNSFormat
+from .recipe import RECIPES, get_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One number format, at scale 1 (offset 0)."""
+
+    name: str
+    kind: str
+    bits: int
+    smallest: str  #: magnitude above zero
+    largest: str
+    octaves: str  #: log2 of largest over smallest
+    error: str  #: worst relative error of rounding to nearest inside the range, percent
+    overflow: str
+
+
+def worst_error(fmt: Format) -> float | None:
+    """Return the worst |rounded - x| / |x| of rounding to nearest among normal numbers.
+
+    LNS rounds the logarithm: half a step either way, 2^(1/(2 gamma)) - 1. A float with p mantissa
+    bits: u / (1 + u), u = 2^-(p+1) (Higham, Accuracy and Stability, 2.2). Integers: None, it
+    depends on the magnitude.
+    """
+    if isinstance(fmt, LNSFormat):
+        return float(2.0 ** (1 / (2 * fmt.gamma)) - 1)
+    if isinstance(fmt, FloatFormat):
+        unit = 2.0 ** -(fmt.mantissa_bits + 1)
+        return unit / (1 + unit)
+    return None
+
+
+def facts(name: str) -> Facts:
+    """Return what is worth knowing of the format called `name`."""
+    fmt = FORMATS[require_choice("format", name, FORMATS)]
+    error = worst_error(fmt)
+    smallest, largest, octaves = _range(fmt)
+    return Facts(
+        name=name,
+        kind=_kind(fmt),
+        bits=fmt.bits,
+        smallest=smallest,
+        largest=largest,
+        octaves=octaves,
+        error="half a unit" if error is None else f"{100 * error:.3g} %",
+        overflow=_overflow(fmt),
+    )
+
+
+def _kind(fmt: Format) -> str:
+    if isinstance(fmt, LNSFormat):
+        return f"logarithmic, E={fmt.exponent_bits} G={fmt.gamma}{'' if fmt.zero else ', no zero'}"
+    if isinstance(fmt, FloatFormat):
+        return f"float, {fmt.exponent_bits} exponent {fmt.mantissa_bits} mantissa"
+    return "two's complement"
+
+
+def _range(fmt: Format) -> tuple[str, str, str]:
+    """(smallest, largest, octaves); a logarithmic format's are powers of two, whatever the size."""
+    if isinstance(fmt, LNSFormat):
+        low, high = fmt.min_exponent / fmt.gamma, fmt.max_exponent / fmt.gamma
+        return f"2^{low:g}", f"2^{high:g}", f"{float(fmt.octaves):g}"
+    if isinstance(fmt, IntFormat):
+        return "1", str(fmt.max_value), f"{math.log2(fmt.max_value):.4g}"
+    octaves = math.log2(fmt.max_value) - fmt.min_scale
+    return f"2^{fmt.min_scale}", f"{fmt.max_value:.5g}", f"{octaves:.4g}"
+
+
+def _overflow(fmt: Format) -> str:
+    if isinstance(fmt, FloatFormat) and fmt.overflow == "infinity":
+        return "infinity" if fmt.encoding == "ieee" else "NaN"
+    return "saturates"
+
+
+def details(name: str) -> list[tuple[str, str]]:
+    """Return (what, value) pairs of a format or recipe; an unknown name lists the known ones."""
+    name = "lns8" if name == "lns" else name  # the recipe's name in `train --format`
+    require_choice("format", name, {*FORMATS, *RECIPES})
+    rows: list[tuple[str, str]] = []
+    if name in FORMATS:
+        fact = facts(name)
+        rows += [
+            ("number format", fact.kind),
+            ("bits", str(fact.bits)),
+            ("smallest magnitude", fact.smallest),
+            ("largest magnitude", fact.largest),
+            ("octaves", fact.octaves),
+            ("worst relative rounding error", fact.error),
+            ("beyond the largest", fact.overflow),
+        ]
+    if name in RECIPES:
+        recipe = get_recipe(name)
+        rows += [
+            ("training recipe", recipe.description),
+            ("optimiser", recipe.optimiser),
+            ("scaling", recipe.scaling),
+            ("overflow", recipe.overflow_rule),
+        ]
+    return rows

@@ -1,0 +1,36 @@
+"""The README's example runs as printed, and what it says exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from lnsim.sim.cli import build_parser
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The one Python block of the README, executed word for word."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "exponent_add" in printed
+    assert "antilog_lookup" in printed
+
+
+def test_linked_files_exist() -> None:
+    """Every relative link and picture of the README is in the repository."""
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    assert links
+    for link in links:
+        assert (Path(__file__).resolve().parent.parent / link).exists(), link
+
+
+def test_every_command_of_the_readme_parses() -> None:
+    """The `lnsim` lines it shows are accepted, flag by flag."""
+    lines = re.findall(r"^    (lnsim .*)$", README.replace("\\\n", " "), re.MULTILINE)
+    commands = [shlex.split(line, comments=True)[1:] for line in lines]
+    assert {command[0] for command in commands} == {"sweep", "train", "formats", "data"}
+    for command in commands:
+        build_parser(command[0]).parse_args(command)
