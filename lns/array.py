@@ -43,6 +43,13 @@ def _check(name: str, code: npt.NDArray[Any], offset: Offset, dtype: np.dtype[An
     return require_offset(offset, code.shape)
 
 
+def _check_width(code: npt.NDArray[Any], fmt: LNSFormat | FloatFormat) -> None:
+    """Refuse codes that need more bits than the format has."""
+    spare = code.dtype.itemsize * 8 - fmt.bits
+    if spare and code.size and int(code.max()) >> fmt.bits:
+        raise ValueError(f"code must be below 2^{fmt.bits} for {fmt.name}, got {int(code.max())}")
+
+
 class _CodeArray:
     """What the three array classes share."""
 
@@ -85,12 +92,7 @@ class LNSArray(_CodeArray):
     def __post_init__(self) -> None:
         fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
         object.__setattr__(self, "offset", fixed)
-        spare = self.code.dtype.itemsize * 8 - self.fmt.bits
-        if spare and self.code.size and int(self.code.max()) >> self.fmt.bits:
-            raise ValueError(
-                f"code must be below 2^{self.fmt.bits} for {self.fmt.name}, "
-                f"got {int(self.code.max())}"
-            )
+        _check_width(self.code, self.fmt)
 
     @property
     def T(self) -> "LNSArray":  # noqa: N802 - numpy's name
@@ -109,12 +111,7 @@ class FloatArray(_CodeArray):
     def __post_init__(self) -> None:
         fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
         object.__setattr__(self, "offset", fixed)
-        spare = self.code.dtype.itemsize * 8 - self.fmt.bits
-        if spare and self.code.size and int(self.code.max()) >> self.fmt.bits:
-            raise ValueError(
-                f"code must be below 2^{self.fmt.bits} for {self.fmt.name}, "
-                f"got {int(self.code.max())}"
-            )
+        _check_width(self.code, self.fmt)
 
     @property
     def T(self) -> "FloatArray":  # noqa: N802 - numpy's name
