@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from ..lns.array import CodeArray
 from ..lns.format import LNSFormat
 from .gemm import with_code
-from .layers import Mapped, require_float32
+from .layers import Mapped, require_float32, run_backward
 from .recipe import Recipe
 
 Codes = npt.NDArray[Any]
@@ -99,20 +99,7 @@ class ConvFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:
         """dx: transposed convolution; dw: errors times patches over images and positions."""
-        layer: Conv2d = ctx.layer
-        needs_dx, needs_dw, needs_db, _ = ctx.needs_input_grad
-        needs_dw = layer.wants("weight", needs_dw)
-        dx = dw = db = None
-        if needs_dx or needs_dw:
-            error = layer.encode_error(dy.contiguous().numpy(), "dx" if needs_dx else "dw")
-            if needs_dx:
-                dx = torch.from_numpy(_input_gradient(ctx, error))
-            if needs_dw:
-                gradient = layer.round_gradient(_weight_gradient(ctx, error))
-                dw = layer.deliver("weight", torch.from_numpy(gradient))
-        if ctx.has_bias and layer.wants("bias", needs_db):
-            db = layer.deliver("bias", dy.sum((0, 2, 3)))
-        return dx, dw, db, None
+        return run_backward(ctx, dy, (0, 2, 3), _input_gradient, _weight_gradient)
 
 
 def _weight_gradient(ctx: Any, error: CodeArray) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ optimiser and are in no state_dict.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,36 @@ class Mapped(nn.Module):
         return f"{shape}, bias={self.stored('bias') is not None}, recipe={self.recipe.name}, codes"
 
 
+Gradient = Callable[[Any, CodeArray], Array]
+
+
+def run_backward(
+    ctx: Any,
+    dy: Tensor,
+    batch_axes: tuple[int, ...],
+    input_gradient: Gradient,
+    weight_gradient: Gradient,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    """Return (dx, dw, db, None) of a mapped layer, each only where it is needed.
+
+    dy is encoded once for both GEMMs; db is its fp32 sum over `batch_axes`.
+    """
+    layer: Mapped = ctx.layer
+    needs_dx, needs_dw, needs_db, _ = ctx.needs_input_grad
+    needs_dw = layer.wants("weight", needs_dw)
+    dx = dw = db = None
+    if needs_dx or needs_dw:
+        error = layer.encode_error(dy.contiguous().numpy(), "dx" if needs_dx else "dw")
+        if needs_dx:
+            dx = torch.from_numpy(input_gradient(ctx, error))
+        if needs_dw:
+            gradient = layer.round_gradient(weight_gradient(ctx, error))
+            dw = layer.deliver("weight", torch.from_numpy(gradient))
+    if ctx.has_bias and layer.wants("bias", needs_db):
+        db = layer.deliver("bias", dy.sum(batch_axes))
+    return dx, dw, db, None
+
+
 class LinearFunction(torch.autograd.Function):
     """y = x w^T + b with its three GEMMs; x (B, in) float32."""
 
@@ -206,20 +237,15 @@ class LinearFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:
         """dx = dy w (contraction over outputs), dw = dy^T x (over the batch)."""
-        layer: Linear = ctx.layer
-        needs_dx, needs_dw, needs_db, _ = ctx.needs_input_grad
-        needs_dw = layer.wants("weight", needs_dw)
-        dx = dw = db = None
-        if needs_dx or needs_dw:
-            error = layer.encode_error(dy.numpy(), "dx" if needs_dx else "dw")
-            if needs_dx:
-                dx = torch.from_numpy(layer.gemm("dx", error, ctx.weight))
-            if needs_dw:
-                gradient = layer.round_gradient(layer.gemm("dw", error.T, ctx.activation))
-                dw = layer.deliver("weight", torch.from_numpy(gradient))
-        if ctx.has_bias and layer.wants("bias", needs_db):
-            db = layer.deliver("bias", dy.sum(0))
-        return dx, dw, db, None
+        return run_backward(ctx, dy, (0,), _input_gradient, _weight_gradient)
+
+
+def _input_gradient(ctx: Any, error: CodeArray) -> Array:
+    return ctx.layer.gemm("dx", error, ctx.weight)
+
+
+def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
+    return ctx.layer.gemm("dw", error.T, ctx.activation)
 
 
 class Linear(Mapped, nn.Linear):

@@ -56,14 +56,18 @@ def moved_exponents(code: Tensor, u: Tensor, lr_factor: float, exponent_bits: in
     return (code & top) - move * (1 - 2 * (code >> exponent_bits))
 
 
+def clamped_codes(code: Tensor, e: Tensor, exponent_bits: int) -> Tensor:
+    """Return the codes with the signs of `code` and the exponents `e` clamped to 0..2^E - 1."""
+    top = (1 << exponent_bits) - 1
+    return e.clamp(0, top) | (code >> exponent_bits << exponent_bits)
+
+
 def integer_madam_update(code: Tensor, u: Tensor, lr_factor: float, exponent_bits: int) -> Tensor:
     """Return the new codes: e <- clamp(e - round_half_even(lr_factor * u) * sign w, 0, 2^E - 1).
 
     code: int32 LNS codes `sign << E | e` of a format without zero. u: finite.
     """
-    top = (1 << exponent_bits) - 1
-    e = moved_exponents(code, u, lr_factor, exponent_bits)
-    return e.clamp(0, top) | (code >> exponent_bits << exponent_bits)
+    return clamped_codes(code, moved_exponents(code, u, lr_factor, exponent_bits), exponent_bits)
 
 
 def rms(tensor: Tensor) -> Tensor:

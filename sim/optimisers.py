@@ -15,7 +15,7 @@ from .conversion import mapped_layers
 from .events import update_events
 from .layers import Mapped
 from .madam import (
-    integer_madam_update,
+    clamped_codes,
     lns_madam_update,
     madam_direction,
     madam_update,
@@ -211,7 +211,7 @@ class IntegerMadam(Optimizer):
         clamped = EncodeCounts(e.numel(), int((e > top).sum()), int((e < 0).sum()))
         layer, _ = self._owners[id(code)]
         layer.tally.add_counts(layer.layer_name, "update", clamped)
-        code.copy_(integer_madam_update(code, u, group["lr"], self._exponent_bits))
+        code.copy_(clamped_codes(code, e, self._exponent_bits))
 
     def _count(self) -> None:
         """Add the events of this step: codes by the integer rule, float Parameters by Madam's."""

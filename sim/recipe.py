@@ -26,8 +26,9 @@ from ..lns.format import (
     IntFormat,
     LNSFormat,
 )
+from .events import RULES
 
-OPTIMISERS = ("adamw", "integer-madam", "lns-madam", "madam", "sgd")
+OPTIMISERS = RULES  # each has its update priced
 SCALINGS = ("amax", "none")
 INITIAL_EXPONENTS = ("network", "uniform")
 ZERO_STARTS = ("frozen", "normal")

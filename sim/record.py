@@ -33,10 +33,10 @@ def make_record(
 
     The same configuration gives the same values on the same versions, but for "seconds",
     "machine" and "time". "lr" is the rate the schedule scales; train adds
-    "undefined_directions", Madam's 0/0. Counts and events
-    are totals over the training steps. Energies are pJ: "per_step_pj" is the total over the steps
-    begun, "on_chip_per_step_pj" leaves DRAM out, the parts ("by_phase", "by_kind", "by_group") are
-    per step too, "per_epoch_pj" is per_step_pj times steps_per_epoch.
+    "undefined_directions", Madam's 0/0. Counts and events are totals over the training steps.
+    Energies are pJ: "per_step_pj" is the total over the steps begun, "on_chip_per_step_pj" leaves
+    DRAM out, the parts ("by_phase", "by_kind", "by_group") are per step too, "per_epoch_pj" is
+    per_step_pj times steps_per_epoch.
     """
     history = progress.history
     counts = tally.as_dict()
