@@ -1,19 +1,31 @@
 """Bit-exact kernels on Numba: the GEMM of codes, encoding, decoding."""
 
-from .cache import FOLDER, drop_stale
+from .cache import FOLDER, announce_compilation, drop_stale, keep_plain_apart
 
 drop_stale(FOLDER)  # before the first kernel is loaded
+keep_plain_apart(FOLDER)
+announce_compilation()
 
 from .codec import EncodeCounts, quantise
-from .matmul import matmul, matmul_counted
+from .madam import move_codes
+from .matmul import matmul, matmul_counted, matmul_real
+from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
 from .requantise import requantise_fast
 from .values import to_float32
 
 __all__ = [
     "EncodeCounts",
+    "Gathered",
+    "Matrix",
+    "Place",
+    "evenly",
     "matmul",
     "matmul_counted",
+    "matmul_real",
+    "move_codes",
+    "plain_array",
     "quantise",
     "requantise_fast",
     "to_float32",
+    "with_code",
 ]

@@ -1,7 +1,10 @@
 """`quantise`: numbers to codes on every thread, counting what is lost; bit for bit `lns.encode`."""
 
+import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +15,7 @@ from ..lns.codec import ROUNDINGS, default_offset, floor_steps, split_float
 from ..lns.float_codec import amax_offset, nan_code, overflow_code
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.thresholds import thresholds
+from . import encode32
 from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
 from .threads import parallel
 
@@ -53,6 +57,7 @@ def quantise(
     is sought), ValueError and TypeError for other arguments.
     """
     x = np.asarray(x)
+    x = x if x.flags.writeable else x.copy()  # Numba compiles anew for read-only memory
     _check_arguments(x, fmt, offset, scaling)
     with parallel(x.size, _GRAIN):
         if isinstance(fmt, LNSFormat):
@@ -113,7 +118,11 @@ def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
 
 def _largest(x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[np.float64]:
     """max |x| as a float64 array of one element; refuses a NaN or infinity."""
-    most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64)
+    if x.dtype == np.float32:
+        bits = encode32.largest32(_flat(x).view(np.int32)).max(initial=0).reshape(1)
+        most = bits.astype(np.int32).view(np.float32).astype(np.float64)
+    else:
+        most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64)
     if not np.isfinite(most[0]):
         raise _non_finite(x, fmt)
     return most
@@ -121,14 +130,21 @@ def _largest(x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[np.float64]:
 
 def _default_log_offset(x: npt.NDArray[Any], fmt: LNSFormat, rounding: str) -> int:
     """`lns.encode`'s default offset for a rounding that is monotone: the largest |x| decides."""
-    largest = _largest(x, fmt)
-    if largest[0] == 0:
+    largest = _largest(x, fmt).item()
+    if largest == 0:
         return 0
-    significand, octave = split_float(largest)
-    table = thresholds(fmt.gamma, rounding, 52)
+    fraction, octave = math.frexp(largest)
+    significand = int(math.ldexp(fraction, 53))
+    steps = _steps(fmt.gamma, rounding)
     # The top exponent is odd, so gamma = 1's tie at the largest magnitude needs room to round up.
-    side: Literal["left", "right"] = "right" if _even_ties(fmt, rounding) else "left"
-    return default_offset(int((octave * fmt.gamma + table.searchsorted(significand, side))[0]), fmt)
+    find = bisect_right if _even_ties(fmt, rounding) else bisect_left
+    return default_offset((octave - 1) * fmt.gamma + find(steps, significand), fmt)
+
+
+@lru_cache(maxsize=64)
+def _steps(gamma: int, rounding: str) -> list[int]:
+    """Thresholds of a logarithm's steps for float64 significands, ascending."""
+    return [int(limit) for limit in thresholds(gamma, rounding, 52)]
 
 
 def _even_ties(fmt: LNSFormat, rounding: str) -> bool:
@@ -140,10 +156,47 @@ def _quantise_log(
 ) -> tuple[LNSArray, EncodeCounts]:
     if offset is None:
         offset = _default_log_offset(x, fmt, rounding)
+    if (
+        x.dtype == np.float32
+        and np.ndim(offset) == 0
+        and fmt.gamma <= encode32.MAX_GAMMA
+        and not _even_ties(fmt, rounding)
+    ):
+        quick = _quantise_log32(x, fmt, int(offset), rounding)
+        if quick is not None:
+            return quick
     table = step_table(fmt.gamma, rounding)
     tables = (table.thresholds, table.first, table.bucket_shift, fmt.gamma)
     given = np.empty(0, np.int32)
     return _store_log(x, given, (*tables, _even_ties(fmt, rounding)), fmt, offset)
+
+
+def _quantise_log32(
+    x: npt.NDArray[np.float32], fmt: LNSFormat, offset: int, rounding: str
+) -> tuple[LNSArray, EncodeCounts] | None:
+    """The 32-bit kernel; None where it does not serve: subnormals, offsets near its limits."""
+    whole = offset + 127 * fmt.gamma
+    if abs(whole) > encode32.MAX_OFFSET:
+        return None
+    octave_bits = fmt.gamma.bit_length() - 1
+    code = np.empty(x.size, fmt.code_dtype)
+    tasks = encode32.encode_log32(
+        _flat(x).view(np.int32),
+        encode32.fractions(fmt.gamma, rounding),
+        octave_bits,
+        whole,
+        fmt.max_exponent,
+        fmt.min_exponent,
+        1 << fmt.exponent_bits,
+        code,
+    )
+    saturated, underflowed, infinite, subnormal = (int(count) for count in tasks.sum(axis=0))
+    if infinite:
+        raise _non_finite(x, fmt)
+    if subnormal:
+        return None
+    counts = EncodeCounts(x.size, saturated, underflowed)
+    return LNSArray(code.reshape(x.shape), offset, fmt), counts
 
 
 def _quantise_stochastic(

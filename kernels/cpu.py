@@ -1,25 +1,29 @@
 """The "cpu" backend: picks the kernel for a datapath and prepares its operands."""
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.array import CodeArray
-from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
-from ..lns.format import FP32, FloatFormat, IntFormat, LNSFormat
-from .fast import gemm_int32
+from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
+from ..lns.datapath import Accumulator, AnyDatapath, Datapath
+from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
+from .emit import BLOCK_BYTES
 from .float_gemm import gemm_float
 from .lookup import float32_of, float_parts, take
-from .terms import TermTable, term_table
+from .moves import TILE
+from .operands import Matrix, Place, evenly, left_codes, plain_array, right_codes
+from .product import Target, gemm_terms
+from .terms import TermTable, term_tables
 from .threads import parallel
-from .vector import BLOCK
 from .wide import gemm_fixed, gemm_log
 
 Counted = tuple[npt.NDArray[Any], int]
 
 # Cost per k, in the time of one product: one entry of an expanded row. Measured on one core of an
-# AVX-512 server (bench/gemm.py times the whole).
+# AVX-512 server and one with AVX2.
 _EXPAND_COST = 4
 
 # Products that make a thread worth waking: some 100 microseconds on one core.
@@ -27,21 +31,70 @@ _FAST_GRAIN = 1 << 21
 _SLOW_GRAIN = 1 << 16
 
 
-def matmul_counted(a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> Counted:
+def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
-    if isinstance(datapath, FloatDatapath) and isinstance(datapath.accumulator, FloatFormat):
-        left, right = float32_of(a.code, _float(a)), float32_of(b.code, _float(b))
-        grain = _FAST_GRAIN if datapath.accumulator == FP32 else _SLOW_GRAIN
-        with parallel(_products(a, b), grain):
-            return gemm_float(left, right, datapath.accumulator)
-    if not isinstance(datapath, IntDatapath):
-        direct = _table_product(a, b, datapath)
-        if direct is not None:
-            return direct
-    return wide_product(a, b, datapath)
+    if isinstance(datapath.accumulator, FloatFormat):
+        return _float_product(plain_array(a), plain_array(b), datapath.accumulator)
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.empty((rows, columns), np.int64)
+    at = evenly(rows, columns), evenly(columns, 1)
+    overflowed = _table_product(a, b, datapath, Target(out.reshape(-1), *at, unit=True))
+    if overflowed is not None:
+        return out, overflowed
+    return wide_product(plain_array(a), plain_array(b), datapath)
 
 
-def _products(a: CodeArray, b: CodeArray) -> int:
+def matmul_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> int:
+    """`matmul.matmul_real` on arguments that are already checked: write, return overflowed."""
+    worth = _unit(a, b, datapath)
+    if worth is not None:
+        target = Target(place.memory, place.row_at, place.column_at, place.unit, worth)
+        overflowed = _table_product(a, b, datapath, target)
+        if overflowed is not None:
+            return overflowed
+    acc, overflowed = matmul_counted(a, b, datapath)
+    with np.errstate(over="ignore"):  # beyond float32's range the conversion gives infinity
+        real = datapath.to_real(acc, a, b).astype(np.float32)  # type: ignore[arg-type]
+    if not np.isfinite(real).all():  # float accumulators count their own
+        overflowed = max(overflowed, int(np.count_nonzero(~np.isfinite(real))))
+    place.memory[place.row_at[:, None] + place.column_at] = real
+    return overflowed
+
+
+def _unit(a: Matrix, b: Matrix, datapath: AnyDatapath) -> float | None:
+    """What an accumulator's unit is worth, if that is one power of two far from float32's limits.
+
+    Then float32(float64(accumulator) * unit) is what `to_real`, rounded, gives.
+    """
+    if isinstance(datapath.accumulator, FloatFormat):
+        return None
+    if not isinstance(a.offset, int) or not isinstance(b.offset, int):
+        return None
+    return _unit_of(datapath, a.fmt, a.offset, b.fmt, b.offset)
+
+
+@lru_cache(maxsize=1024)
+def _unit_of(
+    datapath: AnyDatapath, a: Format, a_offset: int, b: Format, b_offset: int
+) -> float | None:
+    kinds: dict[type, Any] = {LNSFormat: LNSArray, FloatFormat: FloatArray, IntFormat: IntArray}
+    arrays = [
+        kinds[type(fmt)](np.zeros((1, 1), fmt.code_dtype), offset, fmt)
+        for fmt, offset in ((a, a_offset), (b, b_offset))
+    ]
+    with np.errstate(over="ignore", under="ignore"):
+        value = datapath.to_real(np.ones((1, 1), np.int64), *arrays).item()
+    significand, exponent = math.frexp(value)
+    return value if significand == 0.5 and abs(exponent) < 60 else None
+
+
+def _float_product(a: CodeArray, b: CodeArray, accumulator: FloatFormat) -> Counted:
+    left, right = float32_of(a.code, _float(a)), float32_of(b.code, _float(b))
+    with parallel(_products(a, b), _FAST_GRAIN if accumulator == FP32 else _SLOW_GRAIN):
+        return gemm_float(left, right, accumulator)
+
+
+def _products(a: Matrix, b: Matrix) -> int:
     """Multiply-accumulates of a product."""
     return a.size * b.shape[1]
 
@@ -55,26 +108,26 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
     """Rough cost of the fast kernel that expands the right operand; infinite without tables."""
     if terms is None:
         return float("inf")
-    return -(-columns // BLOCK) * BLOCK * (rows + _EXPAND_COST * terms.rows)
+    block = BLOCK_BYTES // terms.table.itemsize
+    padded = -(-columns * terms.bins // block) * block
+    return padded * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
 
 
-def _table_product(a: Any, b: Any, datapath: Datapath | FloatDatapath) -> Counted | None:
+def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) -> int | None:
     """The fast kernel where its tables fit; it expands whichever operand costs less."""
     rows, columns = a.shape[0], b.shape[1]
-    straight, turned = term_table(datapath, a.fmt, b.fmt), term_table(datapath, b.fmt, a.fmt)
     rule = datapath.accumulator
     assert isinstance(rule, Accumulator)
-    if _cost(columns, rows, turned) < _cost(rows, columns, straight):
-        assert turned is not None
-        left, right = np.ascontiguousarray(b.code.T), np.ascontiguousarray(a.code.T)
-        with parallel(_products(a, b), _FAST_GRAIN):
-            acc, overflowed = gemm_int32(left, right, turned, rule)
-        return np.ascontiguousarray(acc.T), overflowed
-    if straight is None:
+    few = a.shape[1].bit_length() if rule.bits == 32 else 63
+    straight, turned = term_tables(datapath, a.fmt, b.fmt, few)
+    if straight is None and turned is None:
         return None
-    left, right = np.ascontiguousarray(a.code), np.ascontiguousarray(b.code)
+    left, right = left_codes(a), right_codes(b)
     with parallel(_products(a, b), _FAST_GRAIN):
-        return gemm_int32(left, right, straight, rule)
+        if straight is None or _cost(columns, rows, turned) < _cost(rows, columns, straight):
+            assert turned is not None
+            return gemm_terms(right, left, turned, rule, target.turned())
+        return gemm_terms(left, right, straight, rule, target)
 
 
 def log_words(fmt: LNSFormat, ratio: int) -> npt.NDArray[np.int32]:

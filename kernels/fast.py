@@ -1,239 +1,280 @@
-"""The integer GEMM on 32-bit lanes: one vector load, one shift and one add per product.
+"""The integer GEMM at the speed of a float GEMM: one load and one fused multiply-add per product.
 
-A task is a block of rows times a block of BLOCK columns. For each chunk of products it expands the
-rows of `TermTable` for its columns once (a panel that fits the first-level cache) and runs through
-its rows. A bound on |accumulator| rides along with every row; while bound + (the largest sum the
-chunk can add) stays inside W bits nothing can saturate or wrap, whatever the order, so the plain
-adds are exact. Where the bound fails, it is measured afresh; where that fails too, the chunk is
-replayed group by group with the exact clamp or wrap.
+A task is a block of rows times a block of columns. For each chunk of products it expands the rows
+of `TermTable` for its columns once (a panel that fits the first-level cache) and runs through its
+rows; `vector.py` says how the floating-point unit does the flooring. A bound on |accumulator| rides
+along with every row; while bound + (the largest sum the chunk can add) stays inside W bits nothing
+can saturate or wrap, whatever the order, so the plain adds are exact. Where the bound fails, it is
+measured afresh and the chunk's growth taken from the row's own factors; where that fails too, the
+chunk is replayed group by group with the exact clamp or wrap.
 """
 
-from typing import Any
-
-import numba
 import numpy as np
-import numpy.typing as npt
 from numba import njit, prange
 
-from ..lns.datapath import Accumulator
-from .folds import aligned_zeros, fold_block
-from .slots import Slots, pack_left, pack_right, place_products
-from .terms import TermTable
-from .vector import (
-    BLOCK,
-    LANES,
-    SHIFT_BITS,
-    SLOTS,
-    add_terms_exactly,
+from .bounds import ROWS, growth_of, mark_rows, peaks_of, run_of
+from .emit import BLOCK_BYTES
+from .panels import aligned, fill_panel
+from .vector import DOWN, NEAREST
+from .which import (
     add_terms_floor,
     add_terms_toward_zero,
-    expand_columns,
-    row_peak,
+    fold_terms,
+    keep_apart,
+    peak,
+    set_rounding,
+    step_terms_floor,
+    step_terms_toward_zero,
 )
 
-MAX_TASK_ROWS = 1024  # a task's accumulators: 1024 * BLOCK * 4 bytes = 256 KiB, second-level cache
-MIN_TASK_ROWS = 64
-MAX_WORDS = 1 << 26  # packed operand words held at a time: 128 MiB
-
 
 @njit(cache=True, nogil=True)
-def _expand(table, rows, index, index_at, slots, panel):  # type: ignore[no-untyped-def]
-    """Fill panel (slots, rows + 1, BLOCK) for the codes index[index_at:]; the last row stays 0."""
-    for slot in range(slots):
-        for column in range(0, BLOCK, LANES):
-            for row in range(0, rows, LANES):
-                expand_columns(
-                    table,
-                    row,
-                    rows,
-                    index,
-                    index_at + slot * BLOCK + column,
-                    panel,
-                    (slot * (rows + 1) + row) * BLOCK + column,
-                )
-
-
-@njit(cache=True, nogil=True)
-def _growth(peaks, shifts):  # type: ignore[no-untyped-def]
-    """The most that a chunk can add to any |accumulator| of the task."""
-    most = np.int64(0)
-    for slot in range(peaks.size):
-        most += (peaks[slot] >> shifts[slot]) + np.int64(peaks[slot] > 0)
-    return most
-
-
-@njit(cache=True, nogil=True)
-def _decide(acc, bound, careful, growth, top):  # type: ignore[no-untyped-def]
-    """Mark the rows that could leave the range in this chunk; return how many."""
-    marked = 0
-    for i in range(bound.size):
-        if bound[i] + growth > top:
-            bound[i] = np.int64(row_peak(acc, i * BLOCK)) + 1
-        careful[i] = bound[i] + growth > top
-        bound[i] = top if careful[i] else bound[i] + growth
-        marked += careful[i]
-    return marked
-
-
-@njit(cache=True, nogil=True)
-def _add_pass(acc, careful, panel, panel_at, stride, words, at, toward_zero):  # type: ignore[no-untyped-def]
-    """One pass of plain adds for the rows that are not marked."""
-    for i in range(careful.size):
-        if careful[i]:
-            continue
-        if toward_zero:
-            add_terms_toward_zero(acc, i * BLOCK, panel, panel_at, stride, words, at + i * SLOTS)
-        else:
-            add_terms_floor(acc, i * BLOCK, panel, panel_at, stride, words, at + i * SLOTS)
-
-
-@njit(cache=True, nogil=True)
-def _replay_group(group, panel, stride, words, at, pass_words, first, last, toward_zero):  # type: ignore[no-untyped-def]
-    """The exact int64 sum of slots first..last-1 of one row, for every column."""
-    group[:] = 0
-    for slot in range(first, last):
-        word = np.int64(words[at + slot // SLOTS * pass_words + slot % SLOTS])
-        start = slot * stride + (word >> SHIFT_BITS) * BLOCK
-        shift = np.int32(word & ((1 << SHIFT_BITS) - 1))
-        ones = np.int32((1 << shift) - 1) if toward_zero else np.int32(0)
-        for j in range(BLOCK):
-            term = panel[start + j]
-            group[j] += (term + (ones & (term >> np.int32(31)))) >> shift
-
-
-@njit(cache=True, nogil=True)
-def _replay(acc, left_range, careful, panel, stride, words, at, pass_words, layout, rule):  # type: ignore[no-untyped-def]
+def _replay(  # type: ignore[no-untyped-def]
+    acc, left_range, careful, panel, stride, words, factor, row, chunk, run, rule, zeroward
+):
     """One chunk of the marked rows, group by group, with the exact saturation or wrap."""
-    _, _, groups, group_slots = layout
-    bits, wrap, toward_zero = rule
-    half = np.int64(1) << (bits - 1)
-    limits = (
-        np.int32(-half),
-        np.int32(half - 1),
-        np.int32(32 - bits),
-        np.int32(-1 if wrap else 0),
-        np.int32(-1 if toward_zero else 0),
-    )
-    group = np.zeros(BLOCK, np.int64)
+    _, count, at, step = chunk
+    limits, group = rule
+    if group == 1:
+        if zeroward:
+            step_terms_toward_zero(
+                acc, left_range, careful, panel, stride, words, at, step, factor, row, count, limits
+            )
+        else:
+            step_terms_floor(
+                acc, left_range, careful, panel, stride, words, at, step, factor, row, count, limits
+            )
+        return
+    block = BLOCK_BYTES // acc.itemsize
+    terms, one = aligned(block, acc), np.zeros(1, np.uint8)
     for i in range(careful.size):
-        row, word = slice(i * BLOCK, (i + 1) * BLOCK), at + i * SLOTS
-        if careful[i] and group_slots == 1 and bits < 32:  # int32 holds accumulator + product
-            add_terms_exactly(acc, left_range, i * BLOCK, panel, stride, words, word, limits)
-        elif careful[i]:
-            for g in range(groups):
-                first, last = g * group_slots, (g + 1) * group_slots
-                _replay_group(
-                    group, panel, stride, words, word, pass_words, first, last, toward_zero
-                )
-                fold_block(acc[row], group, left_range[row], bits, wrap)
+        for first in range(0, count if careful[i] else 0, group):
+            terms[:] = 0
+            last = min(count, first + group)
+            for u in range(first, last, run):
+                here, source = min(run, last - u), u * stride
+                word = at + i + u * step
+                if zeroward:
+                    add_terms_toward_zero(
+                        terms, one, panel, source, stride, words, word, step, factor, row, here
+                    )
+                else:
+                    add_terms_floor(
+                        terms, one, panel, source, stride, words, word, step, factor, row, here
+                    )
+            fold_terms(acc, i * block, terms, left_range, limits)
 
 
 @njit(cache=True, nogil=True)
-def _tile(words, rows, shifts, table, table_rows, index, peaks, layout, rule, out):  # type: ignore[no-untyped-def]
-    """One task: rows = (first, last, all) of one column block; returns the overflow count."""
-    chunks, passes, _, _ = layout
-    bits, _, toward_zero = rule
-    first, last, total = rows
-    slots, stride, pass_words = passes * SLOTS, (table_rows + 1) * BLOCK, total * SLOTS
-    acc = aligned_zeros((last - first) * BLOCK)
-    left_range = np.zeros(acc.size, np.uint8)
-    bound, careful = np.zeros(last - first, np.int64), np.zeros(last - first, np.uint8)
-    panel = aligned_zeros(slots * stride)
-    for chunk in range(chunks):
-        here = slice(chunk * slots, (chunk + 1) * slots)
-        _expand(table, table_rows, index, here.start * BLOCK, slots, panel)
-        growth = _growth(peaks[here], shifts[here])
-        marked = _decide(acc, bound, careful, growth, (np.int64(1) << (bits - 1)) - 1)
-        at = chunk * passes * pass_words + first * SLOTS
-        for p in range(passes):
-            panel_at = p * SLOTS * stride
-            word = at + p * pass_words
-            _add_pass(acc, careful, panel, panel_at, stride, words, word, toward_zero)
+def _fold_long(acc, left_range, bound, top, limits):  # type: ignore[no-untyped-def]
+    """The end of a group longer than a chunk: saturate or wrap what left the range."""
+    block = BLOCK_BYTES // acc.itemsize
+    nothing = aligned(block, acc)
+    folded = 0
+    rows = acc.size // block
+    for g in range(bound.size):
+        first, last = g * ROWS, min(rows, (g + 1) * ROWS)
+        if bound[g] > top:
+            bound[g] = np.int64(peak(acc, first * block, last - first)) + 1
+            if bound[g] > top:
+                for i in range(first, last):
+                    fold_terms(acc, i * block, nothing, left_range, limits)
+                bound[g] = top
+                folded += last - first
+    return folded
+
+
+@njit(cache=True, nogil=True)
+def _tile(  # type: ignore[no-untyped-def]
+    words, step, rows, index, peaks, right, tables, cuts, rule, zeroward, acc, left_range, bound
+):
+    """One task: rows = (first, last) of one column block; returns how many rows were replayed."""
+    keep_apart()  # from `set_rounding`: see vector.py
+    table, width, factor, row = tables
+    start, fold = cuts
+    limits, group, chain = rule
+    top = np.int64(limits[1])
+    first, last = rows
+    block = BLOCK_BYTES // acc.itemsize
+    stride = width * block
+    longest = 0
+    for c in range(fold.size):
+        longest = max(longest, start[c + 1] - start[c])
+    panel = aligned(longest * stride, table)
+    careful = np.zeros(last - first, np.uint8)
+    replayed = 0
+    for c in range(fold.size):
+        k0, count = start[c], start[c + 1] - start[c]
+        at = first + k0 * step
+        fill_panel(table, width, index, k0 * block, count, block, panel)
+        growth = np.int64(growth_of(peaks, k0, k0 + count))
+        run = run_of(peaks, k0, k0 + count, chain)
+        marked = 0
+        if group:
+            chunk = k0, count, at, step
+            marked = mark_rows(acc, block, bound, careful, growth, top, chunk, words, right, factor)
+        else:
+            bound += growth
+        for u in range(0, count, run):
+            here, source, word = min(run, count - u), u * stride, at + u * step
+            if zeroward:
+                add_terms_toward_zero(
+                    acc,
+                    careful,
+                    panel,
+                    source,
+                    stride,
+                    words,
+                    word,
+                    step,
+                    factor,
+                    row,
+                    here,
+                )
+            else:
+                add_terms_floor(
+                    acc,
+                    careful,
+                    panel,
+                    source,
+                    stride,
+                    words,
+                    word,
+                    step,
+                    factor,
+                    row,
+                    here,
+                )
         if marked:
-            _replay(acc, left_range, careful, panel, stride, words, at, pass_words, layout, rule)
-    for i in range(last - first):
-        for j in range(out.shape[1]):
-            out[first + i, j] = acc[i * BLOCK + j]
-    return np.int64(left_range.sum())
+            chunk = k0, count, at, step
+            way = limits, group
+            replayed += marked
+            _replay(
+                acc,
+                left_range,
+                careful,
+                panel,
+                stride,
+                words,
+                factor,
+                row,
+                chunk,
+                run,
+                way,
+                zeroward,
+            )
+        if fold[c]:
+            replayed += _fold_long(acc, left_range, bound, top, limits)
+    return replayed
+
+
+@njit(cache=True, nogil=True)
+def _run_task(  # type: ignore[no-untyped-def]
+    task,
+    words,
+    step,
+    rows,
+    task_rows,
+    index,
+    left,
+    left_ceiling,
+    right,
+    table,
+    table_rows,
+    factor,
+    row,
+    start,
+    fold,
+    group,
+    zeroward,
+    chain,
+    limits,
+    acc,
+    left_range,
+    bound,
+):
+    """Task number `task` of `run_tasks`, apart from its loop: that one's lines compile twice."""
+    keep_apart()
+    blocks, width, groups = index.shape[0], BLOCK_BYTES // acc.itemsize, -(-rows // ROWS)
+    block, first = task % blocks, task // blocks * task_rows
+    last = min(rows, first + task_rows)
+    peaks = peaks_of(left, first, last, left_ceiling, right[block])
+    begin, end = (block * rows + first) * width, (block * rows + last) * width
+    set_rounding(DOWN)
+    replayed = _tile(
+        words,
+        step,
+        (first, last),
+        index[block],
+        peaks,
+        right[block],
+        (table, table_rows, factor, row),
+        (start, fold),
+        ((limits[0], limits[1], limits[2], limits[3]), group, chain),
+        zeroward,
+        acc[begin:end],
+        left_range[begin:end],
+        bound[block * groups + first // ROWS : block * groups - (-last // ROWS)],
+    )
+    set_rounding(NEAREST)
+    return replayed
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _tasks(words, task_rows, shifts, table, table_rows, index, peaks, layout, rule, out):  # type: ignore[no-untyped-def]
-    """Run every task of a product; out: int64 (M, N); returns the overflow count per task."""
-    row_tasks, blocks, total = shifts.shape[0], peaks.shape[0], out.shape[0]
-    counts = np.zeros(row_tasks * blocks, np.int64)
-    for task in prange(row_tasks * blocks):
-        block, row_task = task % blocks, task // blocks
-        first = row_task * task_rows
-        counts[task] = _tile(
+def run_tasks(  # type: ignore[no-untyped-def]
+    words,
+    step,
+    rows,
+    task_rows,
+    index,
+    left,
+    left_ceiling,
+    right,
+    table,
+    table_rows,
+    factor,
+    row,
+    start,
+    fold,
+    group,
+    zeroward,
+    chain,
+    limits,
+    acc,
+    left_range,
+    bound,
+):
+    """Run every task of a slab. Returns the rows replayed per task.
+
+    index: (blocks, products * block). left: (ceil(rows / PACKED), products) largest magnitude code
+    of a, left_ceiling: the factor it bounds; right: (blocks, products) largest entry. The state is
+    flat: acc and left_range (blocks, rows, block), bound (blocks, ceil(rows / ROWS)).
+    """
+    tasks = -(-rows // task_rows) * index.shape[0]
+    counts = np.zeros(tasks, np.int64)
+    for task in prange(tasks):
+        counts[task] = _run_task(
+            task,
             words,
-            (first, min(first + task_rows, total), total),
-            shifts[row_task],
+            step,
+            rows,
+            task_rows,
+            index,
+            left,
+            left_ceiling,
+            right,
             table,
             table_rows,
-            index[block],
-            peaks[block],
-            layout,
-            rule,
-            out[:, block * BLOCK : (block + 1) * BLOCK],
+            factor,
+            row,
+            start,
+            fold,
+            group,
+            zeroward,
+            chain,
+            limits,
+            acc,
+            left_range,
+            bound,
         )
     return counts
-
-
-def _task_rows(rows: int, blocks: int) -> int:
-    """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
-    wanted = -(-2 * numba.get_num_threads() // blocks)
-    even = -(-rows // wanted)
-    return min(MAX_TASK_ROWS, max(MIN_TASK_ROWS, even))
-
-
-def gemm_int32(
-    a_code: npt.NDArray[Any],
-    b_code: npt.NDArray[Any],
-    terms: TermTable,
-    accumulator: Accumulator,
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Return (int64 (M, N) accumulators, number of outputs that left the W-bit range).
-
-    a_code: (M, K), b_code: (K, N), unsigned C-contiguous codes of the formats `terms` was made for.
-    """
-    rows, columns = a_code.shape[0], b_code.shape[1]
-    out = np.zeros((rows, columns), np.int64)
-    slots = place_products(a_code.shape[1], accumulator.lanes)
-    if not rows or not columns or not slots.chunks:
-        return out, 0
-    blocks = -(-columns // BLOCK)
-    index = np.empty((blocks, slots.product.size, BLOCK), np.uint16)
-    peaks = np.empty(index.shape[:2], np.int64)
-    pack_right(b_code, terms.peak, slots.product, index, peaks)
-    right = (terms.table.ravel(), terms.rows, index.reshape(blocks, -1), peaks)
-    overflowed, step = 0, max(MIN_TASK_ROWS, MAX_WORDS // slots.product.size)
-    for first in range(0, rows, step):
-        part = slice(first, first + step)
-        overflowed += _gemm_rows(a_code[part], terms, right, slots, accumulator, out[part])
-    return out, overflowed
-
-
-def _gemm_rows(
-    a_code: npt.NDArray[Any],
-    terms: TermTable,
-    right: tuple[Any, ...],
-    slots: Slots,
-    accumulator: Accumulator,
-    out: npt.NDArray[np.int64],
-) -> int:
-    """Pack some rows of a, run their tasks, return their overflow count."""
-    rows, passes = a_code.shape[0], slots.product.size // SLOTS
-    task_rows = _task_rows(rows, right[-1].shape[0])
-    words = np.empty((passes, rows, SLOTS), np.uint16)
-    shifts = np.empty((-(-rows // task_rows), passes * SLOTS), np.int64)
-    empty = np.uint16(terms.rows << SHIFT_BITS | ((1 << SHIFT_BITS) - 1))
-    pack_left(a_code, terms.words, empty, slots.product, task_rows, words, shifts)
-    layout = (slots.chunks, slots.passes, slots.groups, slots.group_slots)
-    rule = (
-        accumulator.bits,
-        accumulator.overflow == "wrap",
-        accumulator.rounding == "toward_zero",
-    )
-    arguments: tuple[Any, ...] = (words.ravel(), task_rows, shifts, *right, layout, rule, out)
-    return int(_tasks(*arguments).sum())

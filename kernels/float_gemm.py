@@ -13,8 +13,7 @@ from numba import njit, prange
 
 from ..lns.format import FP32, FloatFormat
 from .fma import FMA_STEPS, fma_row_many, fma_row_one
-from .folds import aligned_zeros
-from .vector import BLOCK
+from .folds import BLOCK, aligned_zeros
 
 ROW_BLOCK = 256  # rows that share a block of columns: 256 * BLOCK * 4 bytes = 64 KiB
 

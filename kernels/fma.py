@@ -7,7 +7,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .vector import BLOCK, LANES, element, load, splat, vector
+from .emit import element, load, splat, vector
+from .folds import BLOCK, LANES
 
 FMA_STEPS = 16  # k steps of one pass
 

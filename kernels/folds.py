@@ -3,7 +3,10 @@
 import numpy as np
 from numba import njit
 
-from .vector import BLOCK, LANES
+from .emit import VECTOR_BYTES
+
+BLOCK = 64  # columns of a task of the kernels that work without tables
+LANES = VECTOR_BYTES // 4
 
 
 @njit(cache=True, nogil=True, inline="always")

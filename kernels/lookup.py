@@ -9,6 +9,7 @@ from numba import njit, prange
 
 from ..lns.format import FloatFormat
 from .threads import parallel
+from .which import look_up
 
 MAX_TABLE_BITS = 16
 _CHUNK = 1 << 14  # elements per task
@@ -17,8 +18,7 @@ _CHUNK = 1 << 14  # elements per task
 @njit(cache=True, nogil=True, parallel=True)
 def _take(table, code, out):  # type: ignore[no-untyped-def]
     for task in prange(-(-code.size // _CHUNK)):
-        for i in range(task * _CHUNK, min(code.size, (task + 1) * _CHUNK)):
-            out[i] = table[code[i]]
+        look_up(table, code, task * _CHUNK, out, min(_CHUNK, code.size - task * _CHUNK))
 
 
 def take(table: npt.NDArray[Any], code: npt.NDArray[Any]) -> npt.NDArray[Any]:

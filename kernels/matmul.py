@@ -9,15 +9,18 @@ count is Numba's, `numba.set_num_threads`, which is set per Python thread. Where
 in use a process must not be forked after the first call; start workers with "spawn".
 """
 
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
+from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import NonFiniteError, require_choice
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from .operands import Gathered, Matrix, Place, evenly, kind_of, plain_array
 
 BACKENDS = {"cpu": ".cpu", "oracle": ".oracle", "cuda": ""}  # name -> module; "": not built yet
 
@@ -37,10 +40,10 @@ class Backend(Protocol):
         """As `matmul_counted` below, on arguments that are already checked."""
 
 
-def matmul(
-    a: CodeArray, b: CodeArray, datapath: AnyDatapath, backend: str = "cpu"
-) -> npt.NDArray[Any]:
+def matmul(a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu") -> npt.NDArray[Any]:
     """Return the accumulators of a (M, K) times b (K, N): shape (M, N), C-contiguous.
+
+    Batched: a (B, M, K) times b (B, K, N) gives (B, M, N). Transposed arrays are read in place.
 
     int64 for a Datapath (LNSArrays), an IntDatapath (IntArrays) and a FloatDatapath (FloatArrays)
     with a fixed-point accumulator; float32 for a FloatDatapath with a float one. Offsets do not
@@ -55,13 +58,75 @@ def matmul(
 
 
 def matmul_counted(
-    a: CodeArray, b: CodeArray, datapath: AnyDatapath, backend: str = "cpu"
+    a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu"
 ) -> tuple[npt.NDArray[Any], int]:
     """Return (`matmul`'s result, overflowed).
 
     overflowed: outputs whose running accumulator (any bin) left the W-bit range at least once and
     was saturated or wrapped; with a float accumulator, outputs that are not finite.
     """
+    if a.ndim == 3 or b.ndim == 3:
+        return _batched(a, b, lambda x, y: matmul_counted(x, y, datapath, backend))
+    _check(a, b, datapath)
+    if backend != "cpu":
+        a, b = plain_array(a), plain_array(b)
+    return _backend(backend).matmul_counted(a, b, datapath)
+
+
+def matmul_real(
+    a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place | None = None
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Return (the values of `matmul`'s accumulators as float32, overflowed), on the CPU.
+
+    A value is `datapath.to_real`'s, rounded to the nearest float32; beyond its range it is infinite
+    and counted as overflowed. place: where to write the values (None: a new array (M, N)); then
+    its memory is returned. Batches as in `matmul`, without a place.
+    """
+    if a.ndim == 3 or b.ndim == 3:
+        if place is not None:
+            raise ValueError(f"place must be None for a batch, got {place!r}")
+        return _batched(a, b, lambda x, y: matmul_real(x, y, datapath))
+    _check(a, b, datapath)
+    rows, columns = a.shape[0], b.shape[1]
+    cpu: Any = _backend("cpu")
+    if place is not None:
+        if place.row_at.shape != (rows,) or place.column_at.shape != (columns,):
+            raise ValueError(
+                f"place must be for a result of shape {(rows, columns)}, got "
+                f"{(place.row_at.size, place.column_at.size)}"
+            )
+        return place.memory, cpu.matmul_real(a, b, datapath, place)
+    out = np.empty((rows, columns), np.float32)
+    row_at, column_at = evenly(rows, columns), evenly(columns, 1)
+    return out, cpu.matmul_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
+
+
+def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[npt.NDArray[Any], int]:
+    """`product` of every pair of a batch, stacked, and the sum of their counts."""
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim != 3 or not isinstance(array, LNSArray | FloatArray | IntArray):
+            raise ValueError(
+                f"{name} must be a 3-dimensional array beside a 3-dimensional one, "
+                f"got shape {array.shape}"
+            )
+    if a.shape[0] != b.shape[0] or not a.shape[0]:
+        raise ValueError(
+            f"a and b must have batches of one size, at least 1, got {a.shape[0]} and {b.shape[0]}"
+        )
+    results = [product(_member(a, i), _member(b, i)) for i in range(a.shape[0])]
+    return np.stack([result[0] for result in results]), sum(result[1] for result in results)
+
+
+def _member(array: Any, i: int) -> Any:
+    """Matrix `i` of a batch, with its own offset."""
+    offset = array.offset
+    if not isinstance(offset, int) and offset.ndim == 3:
+        offset = offset[i if offset.shape[0] > 1 else 0]
+    return type(array)(array.code[i], offset, array.fmt)
+
+
+def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
+    """Refuse what does not make a product; see `matmul`."""
     _check_kinds(a, b, datapath)
     _check_shapes(a, b)
     _check_offset("a", a, axis=1)
@@ -69,11 +134,11 @@ def matmul_counted(
     if isinstance(datapath, FloatDatapath) and isinstance(datapath.accumulator, Accumulator):
         _check_finite("a", a)
         _check_finite("b", b)
-    if isinstance(datapath, Datapath):
+    if isinstance(datapath, Datapath) and datapath.antilog.entries is not None:
         datapath.resolve(a.fmt, b.fmt)  # type: ignore[arg-type]  # refuses entries > gamma
-    return _backend(backend).matmul_counted(a, b, datapath)
 
 
+@cache
 def _backend(name: str) -> Backend:
     """Import the backend called `name`."""
     built = ", ".join(sorted(known for known, module in BACKENDS.items() if module))
@@ -84,20 +149,20 @@ def _backend(name: str) -> Backend:
     return module
 
 
-def _check_kinds(a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> None:
+def _check_kinds(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
     wanted = _OPERANDS.get(type(datapath))
     if wanted is None:
         names = ", ".join(kind.__name__ for kind in _OPERANDS)
         raise TypeError(f"datapath must be one of {names}, got {type(datapath).__name__}")
     for name, array in (("a", a), ("b", b)):
-        if not isinstance(array, wanted):
+        if kind_of(array) is not wanted:
             raise TypeError(
                 f"{name} must be of type {wanted.__name__} for a {type(datapath).__name__}, "
                 f"got {type(array).__name__}"
             )
 
 
-def _check_shapes(a: CodeArray, b: CodeArray) -> None:
+def _check_shapes(a: Matrix, b: Matrix) -> None:
     for name, array in (("a", a), ("b", b)):
         if array.ndim != 2:
             raise ValueError(f"{name} must be 2-dimensional, got shape {array.shape}")
@@ -107,7 +172,7 @@ def _check_shapes(a: CodeArray, b: CodeArray) -> None:
         )
 
 
-def _check_offset(name: str, array: CodeArray, axis: int) -> None:
+def _check_offset(name: str, array: Matrix, axis: int) -> None:
     """Refuse an offset that varies along k, which is `axis` of the operand."""
     if isinstance(array.offset, int):
         return
@@ -120,6 +185,7 @@ def _check_offset(name: str, array: CodeArray, axis: int) -> None:
 
 
 def _check_finite(name: str, array: Any) -> None:
+    array = array.array if isinstance(array, Gathered) else array
     magnitude = array.code & ((1 << (array.fmt.bits - 1)) - 1)
     bad = magnitude > array.fmt.max_code
     if bad.any():

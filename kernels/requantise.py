@@ -18,6 +18,7 @@ from .codec import EncodeCounts
 from .threads import parallel
 
 _CHUNK = 1 << 14  # elements per task
+_FAR = 1 << 29  # e * 2^up stays below 2^28
 _SATURATED, _UNDERFLOWED = 1 << 16, 1 << 17  # flags above the code in a table entry
 
 
@@ -30,6 +31,46 @@ def _map_chunk(table, code, out):  # type: ignore[no-untyped-def]
         saturated += entry & _SATURATED
         underflowed += entry & _UNDERFLOWED
     return saturated // _SATURATED, underflowed // _UNDERFLOWED
+
+
+@njit(cache=True, nogil=True)
+def _shift_chunk(code, start, up, down, source_top, sign_shift, rule, out):  # type: ignore[no-untyped-def]
+    top, low, zero, sign_bit = rule
+    saturated, underflowed = np.int32(0), np.int32(0)
+    half, rest = np.int32((1 << down) >> 1), np.int32((1 << down) - 1)
+    for i in range(code.size):
+        stored = np.int32(code[i]) & source_top
+        exact = np.int32((stored << up) + start)
+        kept = np.int32(exact >> down)
+        over = np.int32(exact & rest)
+        kept += np.int32(over > half) | (np.int32((over == half) & (half > 0)) & kept)
+        nonzero = np.int32((stored > 0) | (zero == 0))
+        held = nonzero & (np.int32(kept >= low) | np.int32(low == 0))
+        sign = np.int32(np.int32(code[i]) >> sign_shift) * sign_bit
+        out[i] = held * (min(max(kept, np.int32(0)), top) | sign)
+        saturated += nonzero & np.int32(kept > top)
+        underflowed += nonzero & np.int32(kept < low)
+    return saturated, underflowed
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _shift(code, start, up, down, source_top, sign_shift, top, low, zero, sign_bit, out):  # type: ignore[no-untyped-def]
+    """out = RN_even((e * 2^up + start) / 2^down) of every code; counts as `_map`'s."""
+    counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
+    rule = np.int32(top), np.int32(low), np.int32(zero), np.int32(sign_bit)
+    for task in prange(counts.shape[0]):
+        part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
+        counts[task] = _shift_chunk(
+            code[part],
+            np.int32(start),
+            np.int32(up),
+            np.int32(down),
+            np.int32(source_top),
+            np.int32(sign_shift),
+            rule,
+            out[part],
+        )
+    return counts
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -73,13 +114,14 @@ def _default_offset(array: LNSArray, fmt: LNSFormat) -> int:
     """Smallest multiple of the target's gamma for which nothing saturates; 0 if all is zero."""
     source = array.fmt
     stored = array.code & source.code_dtype.type(source.max_exponent)
-    used = stored > 0 if source.zero else np.ones_like(stored, bool)
-    if not used.any():
+    top = int(stored.max(initial=0))
+    if not stored.size or (source.zero and top == 0):
         return 0
     if isinstance(array.offset, int):
-        largest = int(stored.max()) + array.offset
+        largest = top + array.offset
     else:
-        largest = int((stored.astype(np.int64) + array.offset)[used].max())
+        whole = stored.astype(np.int64) + array.offset
+        largest = int((whole[stored > 0] if source.zero else whole).max())
     exact = largest * max(1, fmt.gamma // source.gamma)
     ratio = max(1, source.gamma // fmt.gamma)
     # With gamma = 1 a tie goes to the even stored exponent; the top one is odd: round it up.
@@ -116,11 +158,28 @@ def requantise_fast(
 def _one(
     code: npt.NDArray[Any], source: LNSFormat, offset: int, target: LNSFormat, new_offset: int
 ) -> tuple[npt.NDArray[Any], EncodeCounts]:
-    """Requantise codes that share one pair of offsets."""
-    out = np.empty(code.size, np.uint16)
+    """Requantise codes that share one pair of offsets.
+
+    By arithmetic in 32 bits, or by table where the offsets are too far apart for it.
+    """
     flat = np.ascontiguousarray(code).reshape(-1)
+    up = max(0, target.gamma.bit_length() - source.gamma.bit_length())
+    down = max(0, source.gamma.bit_length() - target.gamma.bit_length())
+    start = (offset << up) - (new_offset << down)
     with parallel(flat.size, 16 * _CHUNK):
-        tasks = _map(_table(source, offset, target, new_offset), flat, out)
+        if abs(start) < _FAR:
+            out = np.empty(code.size, target.code_dtype)
+            rule = (
+                target.max_exponent,
+                target.min_exponent,
+                int(source.zero),
+                1 << target.exponent_bits,
+            )
+            fields = source.max_exponent, source.exponent_bits
+            tasks = _shift(flat, start, up, down, *fields, *rule, out)
+        else:
+            out = np.empty(code.size, np.uint16)
+            tasks = _map(_table(source, offset, target, new_offset), flat, out)
     saturated, underflowed = (int(count) for count in tasks.sum(axis=0))
     stored = out.astype(target.code_dtype, copy=False).reshape(code.shape)
     return stored, EncodeCounts(code.size, saturated, underflowed)

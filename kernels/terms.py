@@ -1,68 +1,90 @@
-"""Tables of the fast kernel: each product as one table row shifted right.
+"""Tables of the fast kernel: every product of a datapath as factor times table entry.
 
-For a fixed left operand code a = (remainder, quotient) a product of the datapath is
-floor(+-M * 2^(q_a + q_b - D)). Floors of shifts compose (as does truncation of magnitudes), so with
-top the largest quotient that goes with a's remainder,
+For operand codes a and b a product is +-M * 2^(q_a + q_b - D) before it is rounded. The kernel
+reads it as
 
-    term = row[code b] >> (top - q_a),    row[code b] = floor(+-M * 2^(top + q_b - D)).
+    factor[a] * table[b, row[a]],
 
-The rows depend on a's remainder and sign alone: 2 * gamma of them for a logarithmic operand,
-2 * 2^mantissa_bits for a float whose exact products are summed in fixed point.
+both floating point and exact: factor[a] = +-2^(q_a - top) and a table row for every remainder of a
+where the operands are logarithmic (M depends on both remainders), factor[a] = the value itself and
+a single row where they are floats or integers. |factor| is at most 1. A zero code has factor 0,
+or a row of zeros.
+
+A factor or entry below 2^-CLAMP in magnitude is replaced by +-2^-CLAMP: what it multiplies is less
+than 2^CLAMP in magnitude, so the product stays within (-1, 1) with the sign it had, and rounds to
+the same integer.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.datapath import Accumulator, Datapath, FloatDatapath, LNSMac
-from ..lns.format import FloatFormat, LNSFormat
-from .vector import LANES, SHIFT_BITS
+from ..lns.datapath import Accumulator, AnyDatapath, Datapath, IntDatapath, LNSMac
+from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from .emit import BLOCK_BYTES
+from .lookup import float_parts
+from .moves import TILE
 
-MAX_ACCUMULATOR_BITS = 32  # terms and sums are int32
-MAX_ROWS = 64  # a panel of more rows costs more than it saves
-MAX_TABLE_CODE_BITS = 12  # the table has one row of int32 per code of b
+CLAMP = 60
+MAX_ROWS = 256  # of a panel; a finer gamma takes the general kernel (bench: g256 against g512)
+MAX_ENTRIES = 1 << 22  # of the table: 16 MiB in float32
+MAX_CODES = 1 << 16  # table rows that a uint16 can name
+# Sums of rounded terms that a float32 (float64) holds with steps of 1, in bits: see `vector.py`.
+SINGLE_BITS, DOUBLE_BITS = 22, 51
+MAX_SINGLE_ACCUMULATOR = 31  # one spare bit in int32
+MAX_DOUBLE_ACCUMULATOR = 62
 
 Int64 = npt.NDArray[np.int64]
-Product = Callable[[int], tuple[Int64, Int64]]  #: a's remainder -> magnitude, quotient per b code
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operand:
-    """Every code of a format taken apart: value ~ sign * significand[remainder] * 2^quotient."""
+    """Every code of a format taken apart: +-significand[remainder] * 2^quotient."""
 
     negative: npt.NDArray[np.bool_]  #: (codes,)
     zero: npt.NDArray[np.bool_]  #: (codes,), the other fields of a zero are 0
-    remainder: Int64  #: (codes,), 0..remainders-1
+    remainder: Int64  #: (codes,)
     quotient: Int64  #: (codes,)
-    remainders: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermTable:
-    """What the fast kernel reads for one datapath and pair of formats."""
+    """What the fast kernel reads for one datapath and pair of formats; see the module."""
 
-    words: npt.NDArray[np.uint16]  #: (codes of a,) packed row and shift; zero codes: the zero row
-    table: npt.NDArray[np.int32]  #: (codes of b + 1, rows); the last code is the padding, all 0
-    peak: Int64  #: (codes of b + 1,) largest magnitude in that code's row
+    factor: npt.NDArray[np.floating]  #: (codes of a,), float32 or float64
+    row: npt.NDArray[np.uint32]  #: (codes of a,) column of `table`, times the block's width
+    table: npt.NDArray[np.floating]  #: (entries, rows); style "bins": entry = code of b * L + bin
+    ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: largest |factor|, |table|
+    #: of the codes of a, b up to a magnitude
+    masks: tuple[int, int]  #: magnitude of a code of a, b; 0 where its bits do not say its order
+    padding: int  #: an entry of zeros
+    term_bits: int  #: every term is below 2^term_bits in magnitude
+    constants: Int64  #: (L,) what a bin is multiplied by; [1] for style "direct"
+    limits: npt.NDArray[Any]  #: (lowest, highest accumulator, item bits - W, -1 to wrap or 0)
+
+    @property
+    def width(self) -> int:
+        """Columns of a block."""
+        return BLOCK_BYTES // self.table.itemsize
+
+    @property
+    def chain(self) -> float:
+        """What a floating-point sum of terms must stay within."""
+        return float(1 << (SINGLE_BITS if self.table.itemsize == 4 else DOUBLE_BITS))
 
     @property
     def rows(self) -> int:
-        """Rows of the panel before the zero row, a multiple of LANES."""
+        """Rows of a panel."""
         return self.table.shape[1]
 
-
-def align(
-    magnitude: Int64, places: Int64, negative: npt.NDArray[np.bool_], toward_zero: bool
-) -> Int64:
-    """Return +-magnitude * 2^places rounded by floor, or toward zero; int64, elementwise."""
-    left, right = np.clip(places, 0, 62), np.clip(-places, 0, 63)
-    if toward_zero:
-        shifted = (magnitude << left) >> right
-        return np.where(negative, -shifted, shifted)
-    return (np.where(negative, -magnitude, magnitude) << left) >> right
+    @property
+    def bins(self) -> int:
+        """Accumulators of an output."""
+        return self.constants.size
 
 
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
@@ -70,103 +92,186 @@ def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
     code = np.arange(1 << fmt.bits)
     stored = code & fmt.max_exponent
     quotient, remainder = np.divmod(stored * ratio, gamma)
-    zero = (stored == 0) & fmt.zero
-    return Operand(code > fmt.max_exponent, zero, remainder, quotient, gamma)
+    return Operand(code > fmt.max_exponent, (stored == 0) & fmt.zero, remainder, quotient)
 
 
-def float_operand(fmt: FloatFormat) -> Operand:
-    """Take the codes of `fmt` apart; subnormals are normalised, non-finite codes count as zero.
+def _signed(magnitude: Float64, operand: Operand) -> Float64:
+    """Give values the operand's signs; zero codes become 0."""
+    held = np.maximum(magnitude, 2.0**-CLAMP)
+    return np.where(operand.zero, 0.0, np.where(operand.negative, -held, held))
 
-    |value| = (2^m + remainder) * 2^quotient smallest subnormals, m = mantissa_bits.
-    """
+
+def _lns_terms(
+    mac: LNSMac, left: LNSFormat, right: LNSFormat, bins: bool
+) -> tuple[Float64, Int64, Float64]:
+    """(factor, row, table) of two logarithmic formats; the table is (codes of b, rows, bins)."""
+    a = lns_operand(left, mac.gamma // left.gamma, mac.gamma)
+    b = lns_operand(right, mac.gamma // right.gamma, mac.gamma)
+    remainders, row = np.unique(a.remainder, return_inverse=True)
+    top = int(a.quotient.max())
+    factor = _signed(_power(a.quotient - top), a)
+    mantissa = np.array(mac.mantissa, np.float64)
+    carry, rest = np.divmod(remainders + b.remainder[:, None], mac.gamma)
+    size = mantissa[rest] * _power(b.quotient[:, None] + carry + (top - mac.shift))
+    value = np.stack([_signed(size[:, r], b) for r in range(remainders.size)], axis=1)
+    if not bins:
+        return factor, row, value[:, :, None]
+    own = rest // (mac.gamma // mac.entries)
+    return factor, row, np.where(own[:, :, None] == np.arange(mac.entries), value[:, :, None], 0.0)
+
+
+def _power(places: Int64) -> Float64:
+    """2^places, no smaller than 2^-2 CLAMP."""
+    return np.ldexp(1.0, np.maximum(places, -2 * CLAMP).astype(np.int32))
+
+
+def _float_values(fmt: FloatFormat) -> tuple[Int64, Int64]:
+    """(signed significand, exponent) of every code; non-finite codes count as zero."""
     code = np.arange(1 << fmt.bits)
+    significand, exponent = float_parts(code, fmt)
     magnitude = code & ((1 << (fmt.bits - 1)) - 1)
-    exponent, mantissa = np.divmod(magnitude, 1 << fmt.mantissa_bits)
-    significand = mantissa + np.where(exponent > 0, 1 << fmt.mantissa_bits, 0)
-    zero = (magnitude == 0) | (magnitude > fmt.max_code)
-    width = np.frexp(np.where(zero, 1, significand).astype(np.float64))[1]
-    lift = np.where(zero, 0, fmt.mantissa_bits + 1 - width)
-    remainder = np.where(zero, 0, (significand << lift) - (1 << fmt.mantissa_bits))
-    quotient = np.where(zero, 0, np.maximum(exponent, 1) - 1 - lift)
-    return Operand(code >> (fmt.bits - 1) > 0, zero, remainder, quotient, 1 << fmt.mantissa_bits)
-
-
-def _tops(operand: Operand) -> Int64:
-    """Largest quotient that occurs with each remainder (0 where none does)."""
-    used = ~operand.zero
-    tops = np.full(operand.remainders, np.iinfo(np.int64).min)
-    np.maximum.at(tops, operand.remainder[used], operand.quotient[used])
-    return np.where(tops == np.iinfo(np.int64).min, 0, tops)
-
-
-def _pack(a: Operand, tops: Int64, zero_row: int) -> npt.NDArray[np.uint16]:
-    row = 2 * a.remainder + a.negative
-    shift = np.minimum(tops[a.remainder] - a.quotient, (1 << SHIFT_BITS) - 1)
-    row, shift = np.where(a.zero, zero_row, row), np.where(a.zero, (1 << SHIFT_BITS) - 1, shift)
-    return (row << SHIFT_BITS | shift).astype(np.uint16)
-
-
-def _lns_product(mac: LNSMac, b: Operand) -> Product:
-    mantissa = np.array(mac.mantissa, dtype=np.int64)
-
-    def product(remainder: int) -> tuple[Int64, Int64]:
-        carry, rest = np.divmod(remainder + b.remainder, mac.gamma)
-        return mantissa[rest], b.quotient + carry
-
-    return product
-
-
-def _float_product(a: Operand, b: Operand) -> Product:
-    def product(remainder: int) -> tuple[Int64, Int64]:
-        return (a.remainders + remainder) * (b.remainders + b.remainder), b.quotient
-
-    return product
-
-
-def _build(a: Operand, b: Operand, product: Product, shift: int, toward_zero: bool) -> TermTable:
-    rows = -(-2 * a.remainders // LANES) * LANES
-    tops = _tops(a)
-    table = np.zeros((b.zero.size + 1, rows), np.int64)
-    for remainder in np.unique(a.remainder[~a.zero]).tolist():
-        magnitude, quotient = product(remainder)
-        places = tops[remainder] + quotient - shift
-        for sign in (False, True):
-            term = align(magnitude, places, b.negative ^ sign, toward_zero)
-            table[:-1, 2 * remainder + sign] = np.where(b.zero, 0, term)
-    return TermTable(_pack(a, tops, rows), table.astype(np.int32), np.abs(table).max(axis=1))
-
-
-def _has_table(rule: Accumulator, rows: int, code_bits: int) -> bool:
-    return (
-        rule.style == "direct"
-        and rule.bits <= MAX_ACCUMULATOR_BITS
-        and rows <= MAX_ROWS
-        and code_bits <= MAX_TABLE_CODE_BITS
+    return np.where(magnitude > fmt.max_code, 0, significand).astype(np.int64), exponent.astype(
+        np.int64
     )
 
 
+def _int_values(fmt: IntFormat) -> tuple[Int64, Int64]:
+    """(value, 0) of every code, indexed by its unsigned bits."""
+    size = fmt.code_dtype.itemsize * 8
+    value = np.arange(1 << size).astype(f"u{fmt.code_dtype.itemsize}").view(fmt.code_dtype)
+    return value.astype(np.int64), np.zeros(value.size, np.int64)
+
+
+def _linear_terms(
+    a: tuple[Int64, Int64], b: tuple[Int64, Int64], shift: int
+) -> tuple[Float64, Int64, Float64]:
+    """(factor, row, table) of two formats whose codes have a value of their own."""
+    scale = int((np.frexp(np.abs(a[0]).astype(np.float64))[1] + a[1]).max())
+    factor = _clamped(a[0], a[1] - scale)
+    table = _clamped(b[0], b[1] + (scale - shift))
+    return factor, np.zeros(a[0].size, np.int64), table[:, None, None]
+
+
+def _clamped(significand: Int64, places: Int64) -> Float64:
+    """significand * 2^places, away from zero by at least 2^-CLAMP unless it is 0."""
+    size = np.abs(significand).astype(np.float64) * _power(np.asarray(places))
+    held = np.maximum(size, 2.0**-CLAMP)
+    return np.where(significand == 0, 0.0, np.copysign(held, significand))
+
+
+def _terms(
+    datapath: AnyDatapath, a: Format, b: Format
+) -> tuple[tuple[Float64, Int64, Float64], int, int, tuple[int, ...]] | None:
+    """((factor, row, table), largest term's bits before D, D, constants), None without tables."""
+    if max(a.bits, b.bits) > 16:
+        return None
+    if isinstance(datapath, Datapath):
+        assert isinstance(a, LNSFormat)
+        assert isinstance(b, LNSFormat)
+        mac, bins = datapath.resolve(a, b), datapath.accumulator.style == "bins"
+        constants = mac.constants if bins else (1,)
+        rows = min(a.gamma, 1 << a.exponent_bits)
+        if rows > MAX_ROWS or (rows * len(constants)) << b.bits > MAX_ENTRIES:
+            return None
+        return _lns_terms(mac, a, b, bins), mac.product_bits, mac.shift, constants
+    if isinstance(datapath, IntDatapath):
+        assert isinstance(a, IntFormat)
+        assert isinstance(b, IntFormat)
+        values = _int_values(a), _int_values(b)
+        bits, shift = datapath.product_bits(a, b), datapath.shift(a, b)
+    else:
+        assert isinstance(a, FloatFormat)
+        assert isinstance(b, FloatFormat)
+        values = _float_values(a), _float_values(b)
+        bits, shift = datapath.product_bits(a, b), datapath.shift(a, b)
+    return _linear_terms(*values, shift), bits, shift, (1,)
+
+
+def _significand_bits(fmt: Format) -> int:
+    if isinstance(fmt, FloatFormat):
+        return fmt.mantissa_bits + 1
+    return fmt.bits if isinstance(fmt, IntFormat) else 0
+
+
+def _lane_type(
+    rule: Accumulator, term_bits: int, significand_bits: int, short: bool
+) -> type | None:
+    """float32 or float64 lanes, whichever holds terms, products and sums; None: neither does.
+
+    Toward zero multiplies before it rounds, so the product itself must be exact.
+    """
+    group = (rule.lanes << term_bits) + (1 << (rule.bits - 1))
+    single = short or (rule.bits <= MAX_SINGLE_ACCUMULATOR and group < 1 << 31)
+    if single and term_bits < SINGLE_BITS and significand_bits <= 24:
+        return np.float32
+    if rule.bits <= MAX_DOUBLE_ACCUMULATOR and term_bits < DOUBLE_BITS and significand_bits <= 53:
+        return np.float64
+    return None
+
+
+def _limits(rule: Accumulator, item: type) -> npt.NDArray[Any]:
+    """The limits of an accumulator in its own integer type; see TermTable."""
+    half, wrap = 1 << (rule.bits - 1), -1 if rule.overflow == "wrap" else 0
+    return np.array([-half, half - 1, np.iinfo(item).bits - rule.bits, wrap], item)
+
+
+def _ceiling(fmt: Format, size: Float64) -> tuple[int, npt.NDArray[np.float32]]:
+    """(mask of a code's magnitude, the largest size of the codes up to each magnitude)."""
+    mask = 0 if isinstance(fmt, IntFormat) else (1 << (fmt.bits - 1)) - 1
+    most = size.max().reshape(1)
+    if mask:
+        most = np.maximum.accumulate(np.maximum(size[: mask + 1], size[mask + 1 :]))
+    return mask, np.nextafter(most.astype(np.float32), np.float32(np.inf))
+
+
 @lru_cache(maxsize=64)
+def term_tables(
+    datapath: AnyDatapath, a: Format, b: Format, products_bits: int = 63
+) -> tuple[TermTable | None, TermTable | None]:
+    """Return (`term_table`, the one for b times a)."""
+    return term_table(datapath, a, b, products_bits), term_table(datapath, b, a, products_bits)
+
+
 def term_table(
-    datapath: Datapath | FloatDatapath, a: LNSFormat | FloatFormat, b: LNSFormat | FloatFormat
+    datapath: AnyDatapath, a: Format, b: Format, products_bits: int = 63
 ) -> TermTable | None:
-    """Return the tables of the fast kernel, or None where the pair is too wide for it."""
+    """Return the tables of the fast kernel, or None where the pair is too wide for it.
+
+    products_bits: there are fewer than 2^products_bits products; where so few cannot leave a 32-bit
+    accumulator, 32-bit lanes hold it.
+    """
     rule = datapath.accumulator
     if isinstance(rule, FloatFormat):
         return None
-    toward_zero = rule.rounding == "toward_zero"
-    if isinstance(datapath, Datapath) and isinstance(a, LNSFormat) and isinstance(b, LNSFormat):
-        mac = datapath.resolve(a, b)
-        if not _has_table(rule, 2 * mac.gamma, b.bits):
-            return None
-        left = lns_operand(a, mac.ratio_a, mac.gamma)
-        right = lns_operand(b, mac.ratio_b, mac.gamma)
-        return _build(left, right, _lns_product(mac, right), mac.shift, toward_zero)
-    if isinstance(datapath, FloatDatapath) and isinstance(a, FloatFormat):
-        if not isinstance(b, FloatFormat) or not _has_table(rule, 2 << a.mantissa_bits, b.bits):
-            return None
-        if a.bits > 16:
-            return None
-        left, right = float_operand(a), float_operand(b)
-        shift = datapath.shift(a, b)
-        return _build(left, right, _float_product(left, right), shift, toward_zero)
-    return None
+    terms = _terms(datapath, a, b)
+    if terms is None:
+        return None
+    (factor, row, table), product_bits, shift, constants = terms
+    term_bits = product_bits - shift
+    short = rule.bits == 32 and term_bits + products_bits < 32
+    lane = _lane_type(rule, term_bits, _significand_bits(a) + _significand_bits(b), short)
+    if lane is None:
+        return None
+    codes, rows, bins = table.shape
+    width = rows if rows in (1, 2, 4) else -(-rows // TILE) * TILE
+    entries = np.zeros((codes * bins, width), lane)
+    entries[:, :rows] = table.transpose(0, 2, 1).reshape(codes * bins, rows)
+    empty = np.flatnonzero(~entries.any(axis=1))
+    if not empty.size:  # a format without zero: a row of its own
+        entries = np.vstack([entries, np.zeros((1, width), lane)])
+        empty = np.array([codes * bins])
+    if entries.shape[0] > MAX_CODES:
+        return None
+    peak = np.abs(table).max(axis=(1, 2))
+    left, right = _ceiling(a, np.abs(factor)), _ceiling(b, peak)
+    return TermTable(
+        factor.astype(lane),
+        (row * (BLOCK_BYTES // entries.itemsize)).astype(np.uint32),
+        np.ascontiguousarray(entries),
+        (left[1], right[1]),
+        (left[0], right[0]),
+        int(empty[0]),
+        term_bits,
+        np.array(constants, np.int64),
+        _limits(rule, np.int32 if lane is np.float32 else np.int64),
+    )

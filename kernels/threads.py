@@ -19,7 +19,11 @@ def parallel(work: int, grain: int) -> Iterator[None]:
     """Hold the lock; use a thread per `grain` units of `work`, at most Numba's thread count."""
     with _LOCK:
         threads = numba.get_num_threads()
-        numba.set_num_threads(max(1, min(threads, work // grain)))
+        wanted = max(1, min(threads, work // grain))
+        if wanted == threads:
+            yield
+            return
+        numba.set_num_threads(wanted)
         try:
             yield
         finally:

@@ -71,6 +71,12 @@ def _table(fmt: LNSFormat | FloatFormat | IntFormat, offset: int) -> npt.NDArray
     return _scaled(unsigned.view(fmt.code_dtype).astype(np.float32), offset)
 
 
+@lru_cache(maxsize=256)
+def _beyond(fmt: LNSFormat | FloatFormat | IntFormat, offset: int) -> bool:
+    """Has the table a value that float32 cannot hold, or an infinity of the format's own?"""
+    return bool(np.isinf(_table(fmt, offset)).any())
+
+
 def _unsigned(fmt: IntFormat) -> np.dtype[Any]:
     """The unsigned dtype of an integer code's width."""
     return np.dtype(f"u{fmt.code_dtype.itemsize}")
@@ -97,6 +103,8 @@ def to_float32(array: CodeArray) -> npt.NDArray[np.float32]:
     float32's range raises OverflowError naming the first index.
     """
     if isinstance(array.offset, int):
+        if array.fmt.bits <= MAX_TABLE_BITS and not _beyond(array.fmt, array.offset):
+            return _one_offset(array, array.offset)
         value = _one_offset(array, array.offset)
     else:
         value = np.empty(array.shape, np.float32)

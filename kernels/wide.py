@@ -12,8 +12,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from ..lns.datapath import Accumulator, LNSMac
-from .folds import aligned, fold_block, folded
-from .vector import BLOCK
+from .folds import BLOCK, aligned, fold_block, folded
 
 
 @njit(cache=True, nogil=True)

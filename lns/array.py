@@ -9,6 +9,7 @@ import numpy.typing as npt
 from .format import FloatFormat, IntFormat, LNSFormat
 
 Offset = int | npt.NDArray[np.int32]
+_LEAST, _MOST = -(1 << 31), (1 << 31) - 1  # of an int32
 
 
 def require_offset(offset: object, shape: tuple[int, ...]) -> Offset:
@@ -16,12 +17,13 @@ def require_offset(offset: object, shape: tuple[int, ...]) -> Offset:
 
     Raises TypeError for another dtype, ValueError outside int32 or where it does not broadcast.
     """
+    if type(offset) is int and _LEAST <= offset <= _MOST:
+        return offset
     whole = np.asarray(offset)
     if whole.dtype.kind not in "iu":
         raise TypeError(f"offset must be an integer, got {offset!r}")
-    limits = np.iinfo(np.int32)
-    if whole.size and (whole.min() < limits.min or whole.max() > limits.max):
-        raise ValueError(f"offset must be in {limits.min}..{limits.max}, got {offset!r}")
+    if whole.size and (whole.min() < _LEAST or whole.max() > _MOST):
+        raise ValueError(f"offset must be in {_LEAST}..{_MOST}, got {offset!r}")
     if whole.ndim == 0:
         return int(whole)
     try:

@@ -165,15 +165,18 @@ class FloatDatapath:
                 f"style must be direct in a float datapath, got {self.accumulator.style!r}"
             )
 
-    def shift(self, a: FloatFormat, b: FloatFormat) -> int:
-        """D of the fixed-point form: max(0, B - term_bits); 0 with a float accumulator.
+    def product_bits(self, a: FloatFormat, b: FloatFormat) -> int:
+        """B: bit length of the product of the two largest finite numbers.
 
-        B is the bit length of the product of the two largest finite numbers, counted in units of
-        the product of the two smallest subnormals.
+        Counted in units of the product of the two smallest subnormals.
         """
+        return (_units(a) * _units(b)).bit_length()
+
+    def shift(self, a: FloatFormat, b: FloatFormat) -> int:
+        """D of the fixed-point form: max(0, B - term_bits); 0 with a float accumulator."""
         if isinstance(self.accumulator, FloatFormat):
             return 0
-        return max(0, (_units(a) * _units(b)).bit_length() - self.accumulator.term_bits)
+        return max(0, self.product_bits(a, b) - self.accumulator.term_bits)
 
     def to_real(self, acc: npt.NDArray[Any], a: CodeArray, b: CodeArray) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): `acc` times the operands' scales; exact for |acc| < 2^53."""
@@ -199,10 +202,13 @@ class IntDatapath:
                 f"style must be direct in an integer datapath, got {self.accumulator.style!r}"
             )
 
+    def product_bits(self, a: IntFormat, b: IntFormat) -> int:
+        """B: bit length of the product of the most negative codes."""
+        return (a.min_value * b.min_value).bit_length()
+
     def shift(self, a: IntFormat, b: IntFormat) -> int:
-        """D: max(0, B - term_bits), B the bit length of the product of the most negative codes."""
-        largest = a.min_value * b.min_value
-        return max(0, largest.bit_length() - self.accumulator.term_bits)
+        """D: max(0, B - term_bits)."""
+        return max(0, self.product_bits(a, b) - self.accumulator.term_bits)
 
     def to_real(
         self, acc: npt.NDArray[np.int64], a: IntArray, b: IntArray

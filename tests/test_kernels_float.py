@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lnsim.kernels import matmul, matmul_counted
 from lnsim.kernels.cpu import wide_product
+from lnsim.kernels.emit import BLOCK_BYTES
 from lnsim.kernels.fma import FMA_STEPS
 from lnsim.kernels.terms import term_table
-from lnsim.kernels.vector import BLOCK
 from lnsim.lns.array import FloatArray, IntArray
 from lnsim.lns.checks import NonFiniteError
 from lnsim.lns.datapath import Accumulator, AnyDatapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, FloatFormat, IntFormat
+
+BLOCK = BLOCK_BYTES // 4  # columns of a block in 32-bit lanes
 
 SHAPES = [
     (1, 1, 1),

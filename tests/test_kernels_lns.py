@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lnsim.kernels import matmul, matmul_counted
 from lnsim.kernels.cpu import wide_product
+from lnsim.kernels.emit import BLOCK_BYTES
 from lnsim.kernels.terms import term_table
-from lnsim.kernels.vector import BLOCK, SLOTS
 from lnsim.lns.array import LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath
 from lnsim.lns.format import LNS8, LNSFormat
+
+BLOCK = BLOCK_BYTES // 4  # columns of a block in 32-bit lanes
+SLOTS = 12  # products of a chunk at gamma 8
 
 # Sizes on both sides of the kernel's boundaries (BLOCK columns, SLOTS products), and primes.
 SHAPES = [

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lnsim.kernels import matmul, matmul_counted
-from lnsim.kernels.slots import place_products
-from lnsim.kernels.vector import SLOTS
+from lnsim.kernels import matmul, matmul_counted, matmul_real
+from lnsim.kernels.emit import BLOCK_BYTES
+from lnsim.kernels.packing import PANEL_BYTES, cut
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import FP8_E4M3, INT8, LNS8
@@ -138,14 +138,58 @@ def test_scales_per_row_and_column_do_not_enter_the_accumulators() -> None:
     np.testing.assert_array_equal(scaled, Datapath().to_real(wanted, plain, plain) * factor)
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3, 5, 8, 9, 16, 17])
-def test_every_product_has_one_slot_and_groups_stay_whole(lanes: int) -> None:
-    """Slots are in ascending k; a group never straddles a chunk, nor shares its slots."""
-    slots = place_products(53, lanes)
-    used = slots.product[slots.product >= 0]
-    np.testing.assert_array_equal(used, np.arange(53))
-    chunk = slots.passes * SLOTS
-    position = np.flatnonzero(slots.product >= 0)
-    group = used // lanes
-    place = position // chunk * slots.groups + position % chunk // slots.group_slots
-    np.testing.assert_array_equal(place, group)
+@pytest.mark.parametrize("rows", [1, 8, 64])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 5, 8, 9, 16, 17, 1024])
+def test_chunks_keep_groups_whole_or_end_with_them(lanes: int, rows: int) -> None:
+    """k is covered once, in order; a group lies in one chunk or ends where a chunk does."""
+    chunks = cut(3000, lanes, rows)
+    assert chunks.start[0] == 0
+    assert chunks.start[-1] == 3000
+    sizes = np.diff(chunks.start)
+    assert (sizes > 0).all()
+    assert sizes.max() * rows * BLOCK_BYTES <= max(PANEL_BYTES, rows * BLOCK_BYTES)
+    if chunks.group:
+        assert chunks.group == lanes
+        assert (chunks.start[:-1] % lanes == 0).all()
+        assert not chunks.fold.any()
+    else:
+        ends = chunks.start[1:][chunks.fold == 1]
+        np.testing.assert_array_equal(ends, [*range(lanes, 3000, lanes), 3000])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "oracle"])
+def test_a_batch_is_its_products_one_by_one(backend: str) -> None:
+    """(B, M, K) times (B, K, N), each with its own scale; counts are added."""
+    rng = np.random.default_rng(4)
+    scale = np.array([0, 8, -16], np.int32)[:, None, None]
+    a = LNSArray(rng.integers(110, 128, (3, 4, 50)).astype(np.uint8), scale, LNS8)
+    b = LNSArray(rng.integers(90, 128, (3, 50, 6)).astype(np.uint8), 3, LNS8)
+    datapath = Datapath(accumulator=Accumulator(bits=14, guard=0))
+    acc, overflowed = matmul_counted(a, b, datapath, backend)
+    assert acc.shape == (3, 4, 6)
+    parts = [
+        matmul_counted(LNSArray(a.code[i], 0, LNS8), LNSArray(b.code[i], 0, LNS8), datapath)
+        for i in range(3)
+    ]
+    np.testing.assert_array_equal(acc, np.stack([part[0] for part in parts]))
+    assert overflowed == sum(part[1] for part in parts) > 0
+    real, _ = matmul_real(a, b, datapath)
+    for i in range(3):
+        one = LNSArray(a.code[i], int(scale[i, 0, 0]), LNS8), LNSArray(b.code[i], 3, LNS8)
+        np.testing.assert_array_equal(real[i], matmul_real(*one, datapath)[0])
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [
+        ((2, 3, 4), (4, 5), r"^b must be a 3-dimensional array beside a 3-dimensional one, got"),
+        ((2, 3, 4), (3, 4, 5), r"^a and b must have batches of one size, at least 1, got 2 and 3$"),
+        ((0, 3, 4), (0, 4, 5), r"^a and b must have batches of one size, at least 1, got 0 and 0$"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(
+    left: tuple[int, ...], right: tuple[int, ...], message: str
+) -> None:
+    """Sizes and dimensions by name."""
+    with pytest.raises(ValueError, match=message):
+        matmul(zeros(LNSArray, left), zeros(LNSArray, right), Datapath())

@@ -1,0 +1,70 @@
+"""LLVM vector IR for the intrinsics: types, places, and the few operations they share.
+
+A lane is the element type of a kernel: float32 terms with int32 sums, or float64 with int64.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+VECTOR_BYTES = 64
+BLOCK_BYTES = 256  # of one row of accumulators: eight registers of AVX2, four of AVX-512
+
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+ZERO = I64(0)
+_START = {4: 1.5 * 2.0**23, 8: 1.5 * 2.0**52}  # by item size: where a running sum begins
+_START_BITS = {4: 0x4B400000, 8: 0x4338000000000000}
+
+
+class Lane:
+    """The vector types of one kind of lane."""
+
+    def __init__(self, item_bytes: int) -> None:
+        self.item_bytes = item_bytes
+        self.lanes = VECTOR_BYTES // item_bytes
+        self.block = BLOCK_BYTES // item_bytes
+        self.scalar = ir.FloatType() if item_bytes == 4 else ir.DoubleType()
+        self.integer = ir.IntType(8 * item_bytes)
+        self.real = ir.VectorType(self.scalar, self.lanes)
+        self.whole = ir.VectorType(self.integer, self.lanes)
+        self.flags = ir.VectorType(I8, self.lanes)
+        self.start = ir.Constant(self.real, [_START[item_bytes]] * self.lanes)
+        self.start_bits = self.constant(_START_BITS[item_bytes])
+
+    def constant(self, value: int) -> Any:
+        """`value` in every integer lane."""
+        return ir.Constant(self.whole, [value] * self.lanes)
+
+
+def lane_of(array_type: Any) -> Lane:
+    """The lane of an array's element type."""
+    return Lane(array_type.dtype.bitwidth // 8)
+
+
+def element(context: Any, builder: Any, array_type: Any, value: Any, index: Any) -> Any:
+    """Pointer to element `index` of a 1-D C-contiguous array."""
+    data = context.make_array(array_type)(context, builder, value).data
+    return builder.gep(data, [index])
+
+
+def vector(builder: Any, pointer: Any, number: Any, kind: Any) -> Any:
+    """`pointer` moved by `number` elements, as a pointer to a vector of `kind`."""
+    return builder.bitcast(builder.gep(pointer, [number]), kind.as_pointer())
+
+
+def load(builder: Any, pointer: Any) -> Any:
+    """The vector at `pointer`, which is aligned to its elements only."""
+    return builder.load(pointer, align=4)
+
+
+def splat(builder: Any, scalar: Any, kind: Any) -> Any:
+    """A vector of `kind` with `scalar` in every lane."""
+    empty = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(empty, scalar, I32(0))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(I32, kind.count), None))
+
+
+def function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """An LLVM intrinsic, declared once per module."""
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)

@@ -1,0 +1,73 @@
+"""From accumulators to results: integers, or float32 values, wherever the caller wants them."""
+
+import numpy as np
+from numba import njit, prange
+
+from .which import put_column, put_row
+
+_ROWS = 16  # of a tile that is turned while it is in the first-level cache
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
+    """Outputs that left the range in any bin. left_range: (blocks, rows, width), 0 or 1."""
+    width = left_range.shape[2]
+    total = np.int64(0)
+    for i in prange(rows):
+        here = np.int64(0)
+        if bins == 1:
+            for block in range(left_range.shape[0]):
+                for lane in range(width):
+                    here += left_range[block, i, lane]
+        else:
+            for j in range(columns):
+                left = np.int64(0)
+                for column in range(j * bins, (j + 1) * bins):
+                    left |= left_range[column // width, i, column % width]
+                here += left
+        total += here
+    return total
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
+    """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
+
+    acc: (blocks, rows, width), virtual column j * bins + bin, zeros beyond the columns; a bin is
+    multiplied by its constant. out: 1-D; float32 for the value times `scale`, rounded once; int64
+    takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its first.
+    """
+    width, rows, columns, bins = acc.shape[2], row_at.size, column_at.size, constants.size
+    flat = acc.ravel()
+    for task in prange(-(-rows // _ROWS)):
+        first, last = task * _ROWS, min(rows, (task + 1) * _ROWS)
+        if bins > 1 or constants[0] != 1:
+            total, one = np.empty(1, np.int64), np.empty(1, out.dtype)
+            for i in range(first, last):
+                for j in range(columns):
+                    total[0] = 0
+                    for m in range(bins):
+                        column = j * bins + m
+                        total[0] += constants[m] * acc[column // width, i, column % width]
+                    put_row(total, 0, 1, one, 0, 1, scale)
+                    out[row_at[i] + column_at[j]] = one[0]
+            continue
+        for block in range(acc.shape[0]):
+            start, base = block * width, block * rows * width
+            here = min(width, columns - start)
+            if unit_columns:
+                for i in range(first, last):
+                    at = row_at[i] + column_at[start]
+                    put_row(flat, base + i * width, 1, out, at, here, scale)
+                continue
+            even = row_at[last - 1] - row_at[first] == last - 1 - first  # rows are neighbours
+            one = np.empty(_ROWS, out.dtype)
+            for j in range(here):
+                at = base + first * width + j
+                if even:
+                    target = row_at[first] + column_at[start + j]
+                    put_column(flat, at, width, out, target, last - first, scale)
+                else:
+                    put_column(flat, at, width, one, 0, last - first, scale)
+                    for i in range(first, last):
+                        out[row_at[i] + column_at[start + j]] = one[i - first]

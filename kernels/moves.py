@@ -1,0 +1,266 @@
+"""Codes and table rows moved into place, as Numba intrinsics (see `vector.py`)."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .emit import I32 as _I32
+from .emit import I64 as _I64
+from .emit import element, lane_of, load, vector
+
+TILE = 8  # rows of a table that `expand_8` transposes at a time
+
+
+def _transpose(builder: Any, columns: list[Any], rows: int) -> list[Any]:
+    """Turn TILE vectors of `rows` elements into `rows` vectors of TILE, rows a power of two."""
+    if rows < TILE:  # one long vector, then every rows-th element of it
+        while len(columns) > 1:
+            mask = ir.Constant(
+                ir.VectorType(_I32, 2 * columns[0].type.count),
+                list(range(2 * columns[0].type.count)),
+            )
+            pairs = zip(columns[::2], columns[1::2], strict=True)
+            columns = [builder.shuffle_vector(*pair, mask) for pair in pairs]
+        kind = ir.VectorType(_I32, TILE)
+        masks = [ir.Constant(kind, list(range(r, rows * TILE, rows))) for r in range(rows)]
+        return [builder.shuffle_vector(columns[0], columns[0], mask) for mask in masks]
+    return _swap_blocks(builder, columns)
+
+
+def _swap_blocks(builder: Any, lines: list[Any]) -> list[Any]:
+    """Transpose n vectors of n elements: swap the off-diagonal blocks of each size."""
+    n, size = len(lines), 1
+    while size < n:
+        low = [i if not i & size else n + i - size for i in range(n)]
+        high = [i + size if not i & size else n + i for i in range(n)]
+        masks = [ir.Constant(ir.VectorType(_I32, n), mask) for mask in (low, high)]
+        for i in (i for i in range(n) if not i & size):
+            pair = lines[i], lines[i + size]
+            lines[i], lines[i + size] = (builder.shuffle_vector(*pair, m) for m in masks)
+        size *= 2
+    return lines
+
+
+def _make_expand(rows: int) -> Any:
+    """Build the intrinsic that writes `rows` rows of TILE columns of a panel."""
+
+    def expand_columns(
+        _typing: Any,
+        table: Any,
+        table_at: Any,
+        table_stride: Any,
+        index: Any,
+        index_at: Any,
+        panel: Any,
+        panel_at: Any,
+    ) -> Any:
+        signature = types.void(table, types.intp, types.intp, index, types.intp, panel, types.intp)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            lane = lane_of(sig.args[0])
+            source = element(context, builder, sig.args[0], args[0], args[1])
+            codes = element(context, builder, sig.args[3], args[3], args[4])
+            target = element(context, builder, sig.args[5], args[5], args[6])
+            columns = []
+            for j in range(TILE):
+                code = builder.zext(builder.load(builder.gep(codes, [_I64(j)])), _I64)
+                at = vector(
+                    builder, source, builder.mul(code, args[2]), ir.VectorType(lane.scalar, rows)
+                )
+                columns.append(load(builder, at))
+            kind = ir.VectorType(lane.scalar, TILE)
+            for r, row in enumerate(_transpose(builder, columns, rows)):
+                builder.store(row, vector(builder, target, _I64(r * lane.block), kind), align=4)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return intrinsic(expand_columns)
+
+
+#: expand_R(table, table_at, table_stride, index, index_at, panel, panel_at): R rows and TILE
+#: columns of a panel from a table with one row per code,
+#: panel[panel_at + r * block + j] = table[table_at + index[index_at + j] * table_stride + r];
+#: table, panel: float32 or float64, index: uint16, all 1-D C-contiguous.
+expand_1, expand_2, expand_4, expand_8 = (_make_expand(rows) for rows in (1, 2, 4, 8))
+
+
+def _make_read(pieces: int) -> Any:
+    """Build the intrinsic that reads codes in runs of `pieces` neighbours."""
+
+    def read(
+        _typing: Any,
+        memory: Any,
+        base: Any,
+        offsets: Any,
+        offsets_at: Any,
+        out: Any,
+        out_at: Any,
+        count: Any,
+    ) -> Any:
+        signature = types.void(memory, base, offsets, types.intp, out, types.intp, types.intp)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            source = element(context, builder, sig.args[0], args[0], args[1])
+            at = element(context, builder, sig.args[2], args[2], args[3])
+            target = element(context, builder, sig.args[4], args[4], args[5])
+            kind = ir.VectorType(source.type.pointee, pieces)
+            wide = ir.VectorType(target.type.pointee, pieces)
+            entry = builder.block
+            loop, done = (builder.append_basic_block(name) for name in ("codes", "read"))
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            i = builder.phi(_I64)
+            i.add_incoming(_I64(0), entry)
+            where = builder.load(builder.gep(at, [i]))
+            code = builder.load(vector(builder, source, where, kind), align=1)
+            code = code if kind == wide else builder.zext(code, wide)
+            builder.store(code, vector(builder, target, i, wide), align=1)
+            following = builder.add(i, _I64(pieces))
+            i.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, args[6]), loop, done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return intrinsic(read)
+
+
+#: read_P(memory, base, offsets, offsets_at, out, out_at, count): out[out_at + i] =
+#: memory[base + offsets[offsets_at + i]] for i < count, a multiple of P and at least P; the offsets
+#: come in runs of P neighbours. memory, out: uint8 or uint16 (not narrower than memory); offsets:
+#: int64. (Numba's own indexing allows for negative places, which costs more than the copy.)
+read_1, read_4, read_8, read_16, read_32 = (_make_read(pieces) for pieces in (1, 4, 8, 16, 32))
+
+
+def _largest_code(_typing: Any, memory: Any, at: Any, mask: Any, count: Any) -> Any:
+    """The largest memory[at + i] & mask over i < count (at least 1)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source = element(context, builder, sig.args[0], args[0], args[1])
+        entry = builder.block
+        loop, done = (builder.append_basic_block(name) for name in ("codes", "found"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        i, most = builder.phi(_I64), builder.phi(source.type.pointee)
+        i.add_incoming(_I64(0), entry)
+        most.add_incoming(source.type.pointee(0), entry)
+        size = builder.and_(builder.load(builder.gep(source, [i])), args[2])
+        larger = builder.select(builder.icmp_unsigned(">", size, most), size, most)
+        following = builder.add(i, _I64(1))
+        i.add_incoming(following, loop)
+        most.add_incoming(larger, loop)
+        builder.cbranch(builder.icmp_signed("<", following, args[3]), loop, done)
+        builder.position_at_end(done)
+        return larger
+
+    return memory.dtype(memory, types.intp, memory.dtype, types.intp), codegen
+
+
+largest_code: Any = intrinsic(_largest_code)
+
+
+def _make_turn(size: int) -> Any:
+    """Build the intrinsic that transposes `size` x `size` codes."""
+
+    def turn(
+        _typing: Any,
+        memory: Any,
+        base: Any,
+        offsets: Any,
+        offsets_at: Any,
+        out: Any,
+        out_at: Any,
+        out_step: Any,
+    ) -> Any:
+        at = types.intp
+        signature = types.void(memory, at, offsets, at, out, at, at)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            source = element(context, builder, sig.args[0], args[0], args[1])
+            at = element(context, builder, sig.args[2], args[2], args[3])
+            target = element(context, builder, sig.args[4], args[4], args[5])
+            kind = ir.VectorType(source.type.pointee, size)
+            lines = []
+            for i in range(size):
+                where = builder.load(builder.gep(at, [_I64(i)]))
+                lines.append(builder.load(vector(builder, source, where, kind), align=1))
+            for u, line in enumerate(_swap_blocks(builder, lines)):
+                where = builder.mul(args[6], _I64(u))
+                builder.store(line, vector(builder, target, where, kind), align=1)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return intrinsic(turn)
+
+
+#: turn_T(memory, base, offsets, offsets_at, out, out_at, out_step): for i, u < T:
+#: out[out_at + u * out_step + i] = memory[base + offsets[offsets_at + i] + u].
+turn_8, turn_16 = _make_turn(8), _make_turn(16)
+
+
+def _look_up(_typing: Any, table: Any, codes: Any, at: Any, out: Any, count: Any) -> Any:
+    """out[at + i] = table[codes[at + i]] for i < count; codes: unsigned."""
+    signature = types.void(table, codes, types.intp, out, types.intp)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        entries = element(context, builder, sig.args[0], args[0], _I64(0))
+        source = element(context, builder, sig.args[1], args[1], args[2])
+        target = element(context, builder, sig.args[3], args[3], args[2])
+        with cgutils.for_range(builder, args[4]) as loop:
+            code = builder.zext(builder.load(builder.gep(source, [loop.index])), _I64)
+            value = builder.load(builder.gep(entries, [code]))
+            builder.store(value, builder.gep(target, [loop.index]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+look_up: Any = intrinsic(_look_up)
+
+
+def _make_put(unit: bool) -> Any:
+    """Build the intrinsic that writes accumulators as results; unit: side by side."""
+
+    def put(
+        _typing: Any,
+        acc: Any,
+        at: Any,
+        acc_step: Any,
+        out: Any,
+        out_at: Any,
+        count: Any,
+        scale: Any,
+    ) -> Any:
+        signature = types.void(
+            acc, types.intp, types.intp, out, types.intp, types.intp, types.float64
+        )
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            source = element(context, builder, sig.args[0], args[0], args[1])
+            target = element(context, builder, sig.args[3], args[3], args[4])
+            real = isinstance(sig.args[3].dtype, types.Float)
+            with cgutils.for_range(builder, args[5]) as loop:
+                step = loop.index if unit else builder.mul(loop.index, args[2])
+                value = builder.load(builder.gep(source, [step]))
+                if real:
+                    wide = builder.fmul(builder.sitofp(value, ir.DoubleType()), args[6])
+                    value = builder.fptrunc(wide, ir.FloatType())
+                elif value.type != _I64:
+                    value = builder.sext(value, _I64)
+                builder.store(value, builder.gep(target, [loop.index]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return intrinsic(put)
+
+
+#: put_row(acc, at, acc_step, out, out_at, count, scale): out[out_at + i] = acc[at + i], as int64 or
+#: as float32(float64(acc) * scale). `put_column` reads acc[at + i * acc_step].
+put_row, put_column = _make_put(unit=True), _make_put(unit=False)

@@ -1,0 +1,172 @@
+"""Where the codes of an operand lie: flat memory and two offset tables.
+
+Element (i, k) of an operand with rows i, contracted over k, is `memory[row_at[i] + k_at[k]]`. So a
+transposed matrix is read where it lies, and so are the patches of a convolution (im2col without
+the copy: each code appears in many patches).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lns.array import CodeArray, Offset
+from ..lns.format import Format
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """Codes as the kernels read them; rows are what is kept of an operand, k what is summed."""
+
+    memory: npt.NDArray[Any]  #: 1-D C-contiguous, unsigned
+    row_at: Int64  #: (rows,)
+    k_at: Int64  #: (K,)
+    steps: tuple[int | None, int | None] = (None, None)  #: of row_at and k_at, where even
+
+    def rows(self, part: slice) -> "Codes":
+        """Some of the rows."""
+        return Codes(self.memory, self.row_at[part], self.k_at, self.steps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """A matrix (M, K) whose element (i, k) is array.code.flat[row_at[i] + k_at[k]].
+
+    array: any shape, C-contiguous codes, one offset for the whole tensor. It may take the place of
+    an array in `matmul`: as the left operand it is (M, K); `.T` is the right operand (K, M).
+    """
+
+    array: CodeArray
+    row_at: Int64
+    k_at: Int64
+    transposed: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.array.offset, int):
+            raise ValueError(
+                f"array must have one offset for the whole tensor, got {self.array.offset.shape}"
+            )
+        if not self.array.code.flags.c_contiguous:
+            raise ValueError(f"array must be C-contiguous, got strides {self.array.code.strides}")
+        for at in (self.row_at, self.k_at):
+            if at.ndim != 1 or at.dtype != np.int64:
+                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {at.dtype}")
+        first = [int(at.min()) if at.size else 0 for at in (self.row_at, self.k_at)]
+        last = [int(at.max()) if at.size else 0 for at in (self.row_at, self.k_at)]
+        if sum(first) < 0 or (self.row_at.size and self.k_at.size and sum(last) >= self.array.size):
+            raise ValueError(
+                f"row_at + k_at must lie within the {self.array.size} codes, "
+                f"got {sum(first)} to {sum(last)}"
+            )
+
+    @property
+    def fmt(self) -> Format:
+        """Format of the codes."""
+        return self.array.fmt
+
+    @property
+    def offset(self) -> Offset:
+        """Scale of the codes."""
+        return self.array.offset
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        shape = self.row_at.size, self.k_at.size
+        return (shape[1], shape[0]) if self.transposed else shape
+
+    @property
+    def ndim(self) -> int:
+        """2: it is a matrix."""
+        return 2
+
+    @property
+    def size(self) -> int:
+        """Elements of the matrix."""
+        return self.row_at.size * self.k_at.size
+
+    @property
+    def T(self) -> "Gathered":  # noqa: N802
+        """The transposed matrix, same codes."""
+        return Gathered(self.array, self.row_at, self.k_at, not self.transposed)
+
+    def gathered(self) -> CodeArray:
+        """Return the matrix as an array of its own (a copy)."""
+        code = self.array.code.reshape(-1)[self.row_at[:, None] + self.k_at]
+        return with_code(self.array, code.T if self.transposed else code)
+
+
+Matrix = CodeArray | Gathered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a float32 result (M, N) goes: element (i, j) to memory[row_at[i] + column_at[j]]."""
+
+    memory: npt.NDArray[np.float32]  #: 1-D C-contiguous
+    row_at: Int64  #: (M,)
+    column_at: Int64  #: (N,)
+    unit: bool  #: column_at is 0, 1, 2, ...
+
+
+def with_code(array: CodeArray, code: npt.NDArray[Any]) -> CodeArray:
+    """Return other codes under the same format and (per tensor) scale."""
+    assert isinstance(array.offset, int)
+    kind: Any = type(array)
+    made: CodeArray = kind(code, array.offset, array.fmt)
+    return made
+
+
+def plain_array(operand: Matrix) -> CodeArray:
+    """The operand as an array."""
+    return operand.gathered() if isinstance(operand, Gathered) else operand
+
+
+def kind_of(operand: Any) -> type:
+    """LNSArray, FloatArray or IntArray; another class as it is."""
+    return type(operand.array) if isinstance(operand, Gathered) else type(operand)
+
+
+def left_codes(operand: Matrix) -> Codes:
+    """Codes of a left operand (M, K): its rows are kept."""
+    return _codes(operand, transposed=False)
+
+
+def right_codes(operand: Matrix) -> Codes:
+    """Codes of a right operand (K, N): its columns are kept."""
+    return _codes(operand, transposed=True)
+
+
+def _codes(operand: Matrix, transposed: bool) -> Codes:
+    if isinstance(operand, Gathered):
+        memory = _unsigned(operand.array.code).reshape(-1)
+        if operand.transposed == transposed:
+            return Codes(memory, operand.row_at, operand.k_at)
+        return Codes(memory, operand.k_at, operand.row_at)
+    code = operand.code.T if transposed else operand.code
+    rows, products = code.shape
+    if code.flags.c_contiguous:
+        memory, steps = code.reshape(-1), (products, 1)
+    elif code.flags.f_contiguous:
+        memory, steps = code.T.reshape(-1), (1, rows)
+    else:
+        memory, steps = np.ascontiguousarray(code).reshape(-1), (products, 1)
+    row_at, k_at = evenly(rows, steps[0]), evenly(products, steps[1])
+    return Codes(_unsigned(memory), row_at, k_at, steps)
+
+
+@lru_cache(maxsize=256)
+def evenly(count: int, step: int) -> Int64:
+    """Offsets 0, step, 2 step, ...; shared, not to be written."""
+    return np.arange(count, dtype=np.int64) * step
+
+
+def _unsigned(code: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Codes by their bits, as table indices; read-only ones copied: kernels know writable memory
+    (Numba would compile them anew for the other kind)."""
+    code = code if code.flags.writeable else code.copy()
+    return code.view(f"u{code.dtype.itemsize}") if code.dtype.kind == "i" else code

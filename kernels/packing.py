@@ -1,0 +1,174 @@
+"""Operands laid out for the fast kernel: chunks of products, words of a, blocks of b.
+
+k is cut into chunks that a panel holds. Where a group of `lanes` products fits in a chunk, a chunk
+holds whole groups; else a group is several chunks long and is folded into the accumulator after the
+last of them.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+from .bounds import PACKED
+from .emit import BLOCK_BYTES
+from .operands import Codes
+from .which import largest_code, read_1, read_4, read_8, read_16, read_32, turn_8, turn_16
+
+Int64 = npt.NDArray[np.int64]
+
+PANEL_BYTES = 3 << 13  # measured best beside a first-level cache of 32 KiB: 12 products at gamma 8
+MAX_CHUNK = 16
+PIECES = (32, 16, 8, 4, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunks:
+    """How k is cut: chunk c is start[c]..start[c + 1]-1."""
+
+    start: Int64  #: (chunks + 1,)
+    group: int  #: products per fold within a chunk; 0 where a group is longer than a chunk
+    fold: npt.NDArray[np.uint8]  #: (chunks,) a long group ends with this chunk
+
+
+@lru_cache(maxsize=256)
+def cut(products: int, lanes: int, rows: int) -> Chunks:
+    """Cut `products` consecutive k into chunks whose panel of `rows` rows is small.
+
+    `products` must start at a group's first product. A panel has BLOCK_BYTES a row and product.
+    """
+    most = min(MAX_CHUNK, max(1, PANEL_BYTES // (rows * BLOCK_BYTES)))
+    if lanes <= most:
+        start = np.arange(0, products, most - most % lanes)
+        group, fold = lanes, np.zeros(start.size, np.uint8)
+    else:
+        even = -(-lanes // -(-lanes // most))
+        inner = np.arange(0, lanes, even)
+        start = (np.arange(0, products, lanes)[:, None] + inner).reshape(-1)
+        start = start[start < products]
+        following = np.append(start[1:], products)
+        group, fold = 0, ((following % lanes == 0) | (following == products)).astype(np.uint8)
+    return Chunks(np.append(start, products), group, fold)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """Codes of a where the kernel reads them: element (i, k) at k * step + i."""
+
+    memory: npt.NDArray[Any]  #: 1-D, uint8 or uint16
+    step: int
+
+
+@njit(cache=True, nogil=True)
+def _read(memory, base, at, first, out, out_at, count, piece):  # type: ignore[no-untyped-def]
+    """`vector.read_P` with P = piece, one of PIECES."""
+    if piece == 1:
+        read_1(memory, base, at, first, out, out_at, count)
+    elif piece == 4:
+        read_4(memory, base, at, first, out, out_at, count)
+    elif piece == 8:
+        read_8(memory, base, at, first, out, out_at, count)
+    elif piece == 16:
+        read_16(memory, base, at, first, out, out_at, count)
+    else:
+        read_32(memory, base, at, first, out, out_at, count)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _pack_along_rows(memory, row_at, k_at, piece, out):  # type: ignore[no-untyped-def]
+    """out[k * rows + i] = memory[row_at[i] + k_at[k]]; row_at: runs of `piece`."""
+    for k in prange(k_at.size):
+        _read(memory, k_at[k], row_at, 0, out, k * row_at.size, row_at.size, piece)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _pack_along_k(memory, row_at, k_at, size, out):  # type: ignore[no-untyped-def]
+    """out[k * rows + i] = memory[row_at[i] + k_at[k]]; k_at: runs of `size`, 8 or 16."""
+    rows, products = row_at.size, k_at.size
+    for task in prange(-(-products // size)):
+        k = task * size
+        whole = rows - rows % size if products - k >= size else 0
+        for i in range(0, whole, size):
+            if size == 8:
+                turn_8(memory, k_at[k], row_at, i, out, k * rows + i, rows)
+            else:
+                turn_16(memory, k_at[k], row_at, i, out, k * rows + i, rows)
+        if whole < rows:
+            for u in range(k, min(products, k + size)):
+                read_1(memory, k_at[u], row_at, whole, out, u * rows + whole, rows - whole)
+
+
+def place_words(a: Codes, k: slice) -> Words:
+    """Return a's codes for the products `k`: in place where rows are neighbours, else packed."""
+    k_at = a.k_at[k]
+    row_step, k_step = a.steps
+    if row_step == 1 and k_step is not None:
+        return Words(a.memory[int(a.row_at[0] + k_at[0]) :], k_step)
+    words = Words(np.empty(k_at.size * a.row_at.size, a.memory.dtype), a.row_at.size)
+    along_rows = piece_of(a.row_at, row_step)
+    along_k = 16 if k_step == 1 else piece_of(k_at, k_step) if along_rows < 8 else 1
+    if along_k >= 8:
+        _pack_along_k(a.memory, a.row_at, k_at, min(along_k, 16), words.memory)
+    else:
+        _pack_along_rows(a.memory, a.row_at, k_at, along_rows, words.memory)
+    return words
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def largest_codes(memory, step, rows, mask, largest):  # type: ignore[no-untyped-def]
+    """largest[i // PACKED, k]: the largest code & mask of those rows."""
+    for task in prange(largest.shape[0]):
+        first = task * PACKED
+        for k in range(largest.shape[1]):
+            count = min(PACKED, rows - first)
+            largest[task, k] = largest_code(memory, first + k * step, mask, count)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def pack_right(  # type: ignore[no-untyped-def]
+    memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, index, peaks
+):
+    """index[block, k * width + j] = table entry of virtual column block * width + j.
+
+    A virtual column is one bin of a column. piece: column_at comes in runs of so many neighbours;
+    it divides a block, and is 1 where there are bins. peaks[block, k]: the largest entry that the
+    block's codes can have.
+    """
+    products = peaks.shape[1]
+    for block in prange(index.shape[0]):
+        out = index[block]
+        first = block * width // bins
+        columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
+        real = min(width, column_at.size * bins - block * width)
+        codes = np.empty(columns, np.uint16)
+        for k in range(products):
+            at = k * width
+            target, here = (out, at) if bins == 1 else (codes, 0)
+            _read(memory, k_at[k], column_at, first, target, here, columns, piece)
+            peaks[block, k] = ceiling[largest_code(target, here, mask, columns)]
+            if bins > 1:
+                column, own = 0, block * width % bins
+                for j in range(real):
+                    out[at + j] = codes[column] * bins + own
+                    own += 1
+                    if own == bins:
+                        column, own = column + 1, 0
+            for j in range(real, width):
+                out[at + j] = padding
+
+
+def piece_of(at: Int64, step: int | None = None) -> int:
+    """Return the longest run, of PIECES, that these offsets are made of.
+
+    step: the distance between neighbours where they are evenly spaced.
+    """
+    if step is not None or (at.size > 1 and at[1] != at[0] + 1):
+        return next(p for p in PIECES if at.size % p == 0) if step == 1 else 1
+    following = np.append(at[1:] == at[:-1] + 1, False)
+    for piece in PIECES[:-1]:
+        if at.size % piece == 0 and following.reshape(-1, piece)[:, :-1].all():
+            return piece
+    return 1

@@ -1,0 +1,32 @@
+"""A panel: the table rows of a chunk's products, expanded for a block of columns."""
+
+import numpy as np
+from numba import njit
+
+from .moves import TILE
+from .which import expand_1, expand_2, expand_4, expand_8
+
+
+@njit(cache=True, nogil=True)
+def aligned(size, like):  # type: ignore[no-untyped-def]
+    """Zeros of `like`'s type that start on a 64-byte line; a vector across two costs twice."""
+    room = np.zeros(size + 64 // like.itemsize, like.dtype)
+    start = (-room.ctypes.data % 64) // like.itemsize
+    return room[start : start + size]
+
+
+@njit(cache=True, nogil=True)
+def fill_panel(table, rows, index, index_at, slots, block, panel):  # type: ignore[no-untyped-def]
+    """Fill panel (slots, rows, block) for the codes index[index_at:]; rows: 1, 2, 4 or 8 n."""
+    for at in range(0, slots * block, TILE):
+        slot, column = at // block, at % block
+        here, target = index_at + at, slot * rows * block + column
+        if rows == 1:
+            expand_1(table, 0, rows, index, here, panel, target)
+        elif rows == 2:
+            expand_2(table, 0, rows, index, here, panel, target)
+        elif rows == 4:
+            expand_4(table, 0, rows, index, here, panel, target)
+        else:
+            for row in range(0, rows, TILE):
+                expand_8(table, row, rows, index, here, panel, target + row * block)

@@ -1,0 +1,83 @@
+"""The inner loops in use: vector IR, or plain Numba with the environment's LNSIM_PLAIN=1."""
+
+from .cache import PLAIN
+
+if PLAIN:
+    from .plain import (
+        add_terms_floor,
+        add_terms_toward_zero,
+        expand_1,
+        expand_2,
+        expand_4,
+        expand_8,
+        fold_terms,
+        keep_apart,
+        largest_code,
+        look_up,
+        peak,
+        put_column,
+        put_row,
+        read_1,
+        read_4,
+        read_8,
+        read_16,
+        read_32,
+        set_rounding,
+        step_terms_floor,
+        step_terms_toward_zero,
+        turn_8,
+        turn_16,
+    )
+else:
+    from .folding import fold_terms, step_terms_floor, step_terms_toward_zero
+    from .moves import (
+        expand_1,
+        expand_2,
+        expand_4,
+        expand_8,
+        largest_code,
+        look_up,
+        put_column,
+        put_row,
+        read_1,
+        read_4,
+        read_8,
+        read_16,
+        read_32,
+        turn_8,
+        turn_16,
+    )
+    from .vector import (
+        add_terms_floor,
+        add_terms_toward_zero,
+        keep_apart,
+        peak,
+        set_rounding,
+    )
+
+__all__ = [
+    "PLAIN",
+    "add_terms_floor",
+    "add_terms_toward_zero",
+    "expand_1",
+    "expand_2",
+    "expand_4",
+    "expand_8",
+    "fold_terms",
+    "keep_apart",
+    "largest_code",
+    "look_up",
+    "peak",
+    "put_column",
+    "put_row",
+    "read_1",
+    "read_4",
+    "read_8",
+    "read_16",
+    "read_32",
+    "set_rounding",
+    "step_terms_floor",
+    "step_terms_toward_zero",
+    "turn_8",
+    "turn_16",
+]

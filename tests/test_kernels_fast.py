@@ -1,0 +1,336 @@
+"""The fast kernel's own promises: replays, operands and results in place, memory, fallback."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lnsim.kernels import (
+    Gathered,
+    Place,
+    fast,
+    matmul_counted,
+    matmul_real,
+    move_codes,
+    product,
+    quantise,
+)
+from lnsim.kernels.cpu import wide_product
+from lnsim.lns import encode
+from lnsim.lns.array import FloatArray, IntArray, LNSArray
+from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
+from lnsim.lns.format import FP8_E4M3, INT8, LNS8, LNSFormat
+from lnsim.sim.madam import integer_madam_update, madam_direction, undefined_directions
+
+
+def replays(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[int, int]:
+    """(rows of chunks replayed, outputs that left the range); equal to the general kernel."""
+    before = product.replayed_rows
+    acc, overflowed = matmul_counted(a, b, datapath)
+    wanted = wide_product(a, b, datapath)
+    np.testing.assert_array_equal(acc, wanted[0])
+    assert overflowed == wanted[1]
+    return product.replayed_rows - before, overflowed
+
+
+def encoded(x: np.ndarray[Any, Any]) -> LNSArray:
+    """LNS8 codes of numbers, scaled to their largest."""
+    return quantise(x.astype(np.float32), LNS8)[0]
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 40])
+def test_replays_run_where_sums_can_leave_the_range_and_only_there(lanes: int) -> None:
+    """Normal data at guard 4 needs none; large positive data saturates and is replayed."""
+    rng = np.random.default_rng(0)
+    a, b = encoded(rng.standard_normal((70, 300))), encoded(rng.standard_normal((300, 70)))
+    assert replays(a, b, Datapath(accumulator=Accumulator(lanes=lanes))) == (0, 0)
+    a, b = encoded(rng.random((70, 300))), encoded(rng.random((300, 70)) - 0.1)
+    replayed, overflowed = replays(a, b, Datapath(accumulator=Accumulator(lanes=lanes)))
+    assert replayed > 0
+    assert overflowed > 70 * 70 // 4
+
+
+def test_a_first_layer_where_a_norm_bound_fails_needs_hardly_a_replay() -> None:
+    """Non-negative inputs, 784 of them: sums of magnitudes pass the range, running sums do not."""
+    rng = np.random.default_rng(1)
+    x, w = rng.random((128, 784)), rng.standard_normal((784, 64))
+    a, b = encoded(x), encoded(w)
+    datapath = Datapath()
+    acc = matmul_counted(a, b, datapath)[0]
+    sizes = [LNSArray(array.code & 127, 0, LNS8) for array in (a, b)]
+    norms = matmul_counted(*sizes, Datapath(accumulator=Accumulator(bits=40, guard=20)))[0]
+    assert (norms > 2**23).mean() > 0.9  # of the sums of magnitudes
+    assert np.abs(acc).max() < 2**23
+    replayed, overflowed = replays(a, b, datapath)
+    assert overflowed == 0
+    assert replayed < 128 * (784 // 12) // 100
+
+
+@pytest.mark.parametrize("entries", [2, 8])
+@pytest.mark.parametrize("columns", [8, 32, 64, 96])
+def test_bins_of_whole_runs_of_columns_equal_the_general_kernel(columns: int, entries: int) -> None:
+    """Columns that are read in runs, and spread over several blocks of bins."""
+    rng = np.random.default_rng(columns)
+    a, b = encoded(rng.standard_normal((70, 90))), encoded(rng.standard_normal((90, columns)))
+    for guard in (0, 4):
+        rule = Accumulator(style="bins", guard=guard)
+        replays(a, b, Datapath(Antilog(entries), rule))
+
+
+def test_read_only_operands_are_taken_without_compiling_again() -> None:
+    """Codes and numbers that may not be written give the same result."""
+    a = random_array("lns", (20, 30), 1)
+    wanted = matmul_counted(a, a.T, Datapath())[0]
+    codes = a.code.copy()
+    codes.setflags(write=False)
+    frozen = LNSArray(codes, 0, LNS8)
+    compiled = len(fast.run_tasks.signatures)
+    np.testing.assert_array_equal(matmul_counted(frozen, frozen.T, Datapath())[0], wanted)
+    assert len(fast.run_tasks.signatures) == compiled
+    x = np.linspace(-1, 1, 50, dtype=np.float32)
+    same = quantise(x, LNS8)[0]
+    x.setflags(write=False)
+    np.testing.assert_array_equal(quantise(x, LNS8)[0].code, same.code)
+
+
+CASES = {
+    "lns": (LNSArray, LNS8, Datapath()),
+    "lns-wide": (LNSArray, LNS8, Datapath(accumulator=Accumulator(bits=40, guard=3))),
+    "lns-bins": (LNSArray, LNS8, Datapath(Antilog(4), Accumulator(style="bins", guard=0))),
+    "lns-general": (LNSArray, LNSFormat(7, 256), Datapath()),
+    "float": (FloatArray, FP8_E4M3, FloatDatapath()),
+    "float-fixed": (FloatArray, FP8_E4M3, FloatDatapath(Accumulator())),
+    "int": (IntArray, INT8, IntDatapath()),
+}
+
+
+def random_array(name: str, shape: tuple[int, ...], seed: int, offset: Any = 0) -> Any:
+    """Finite codes of a case's format."""
+    kind, fmt, _ = CASES[name]
+    code = np.random.default_rng(seed).integers(0, 256, shape)
+    if kind is FloatArray:
+        code = np.where((code & 127) == 127, 0, code)
+    if kind is IntArray:
+        code = code - 128
+    return kind(code.astype(fmt.code_dtype), offset, fmt)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [(3, 4), (40, 70), (17, 64)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_gathered_operands_equal_their_copies(
+    name: str, size: tuple[int, int], turned: bool
+) -> None:
+    """Patches read in place, on either side and transposed, give what the gathered matrix gives."""
+    whole = random_array(name, (3, 5, 40), 1, offset=8)
+    rows = np.sort(np.random.default_rng(2).integers(0, 300, size[0])).astype(np.int64)
+    rows[size[0] // 2 :] = rows[0] + np.arange(size[0] - size[0] // 2)  # a run among them
+    k_at = (np.arange(size[1]) * 3 % 256).astype(np.int64)
+    gathered = Gathered(whole, rows, k_at)
+    matrix = gathered.gathered()
+    assert matrix.shape == gathered.shape == size
+    datapath = CASES[name][2]
+    other = random_array(name, (9, size[0]) if turned else (size[1], 9), 3)
+    pairs = [(other, one) if turned else (one, other) for one in (gathered, matrix)]
+    (got, got_count), (wanted, count) = (matmul_counted(*pair, datapath) for pair in pairs)
+    np.testing.assert_array_equal(got, wanted)
+    assert got_count == count
+    flipped = matmul_counted(pairs[1][1].T, pairs[1][0].T, datapath)[0]
+    again = matmul_counted(pairs[0][1].T, pairs[0][0].T, datapath)[0]
+    np.testing.assert_array_equal(again, flipped)
+
+
+@pytest.mark.parametrize(
+    ("rows", "k_at", "message"),
+    [
+        ([0, 9], [0, 8], r"^row_at \+ k_at must lie within the 16 codes, got 0 to 17$"),
+        ([0, -1], [0, 8], r"^row_at \+ k_at must lie within the 16 codes, got -1 to 8$"),
+    ],
+)
+def test_gathered_operands_stay_within_their_codes(
+    rows: list[int], k_at: list[int], message: str
+) -> None:
+    """No offset may leave the memory."""
+    array = LNSArray(np.zeros((4, 4), np.uint8), 0, LNS8)
+    with pytest.raises(ValueError, match=message):
+        Gathered(array, np.array(rows, np.int64), np.array(k_at, np.int64))
+
+
+@pytest.mark.parametrize("offsets", [(0, 0), (-24, 40), (3, 0), (2000, 2000), "rows"], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_real_results_are_the_accumulators_values_rounded_once(name: str, offsets: Any) -> None:
+    """float32 of `to_real`, wherever it is put; beyond float32's range infinite and counted."""
+    first, second = offsets if offsets != "rows" else (np.array([[1], [2], [3]] * 7, np.int32), 5)
+    a, b = random_array(name, (21, 33), 5, first), random_array(name, (33, 70), 6, second)
+    datapath = CASES[name][2]
+    acc, overflowed = matmul_counted(a, b, datapath)
+    with np.errstate(over="ignore"):
+        wanted = datapath.to_real(acc, a, b).astype(np.float32)
+    real, count = matmul_real(a, b, datapath)
+    np.testing.assert_array_equal(real, wanted)
+    assert count == max(overflowed, int((~np.isfinite(wanted)).sum()))
+    memory = np.full(70 * 21, np.nan, np.float32)
+    rows, columns = np.arange(21, dtype=np.int64), np.arange(70, dtype=np.int64) * 21
+    same, _ = matmul_real(a, b, datapath, Place(memory, rows, columns, False))
+    assert same is memory
+    np.testing.assert_array_equal(memory.reshape(70, 21), wanted.T)
+
+
+def test_a_place_of_another_shape_is_refused() -> None:
+    """The message names both shapes."""
+    a = random_array("lns", (2, 3), 0)
+    at = np.arange(2, dtype=np.int64)
+    with pytest.raises(ValueError, match=r"^place must be for a result of shape \(2, 2\), got"):
+        matmul_real(a, a.T, Datapath(), Place(np.zeros(4, np.float32), at, at[:1], True))
+
+
+@pytest.mark.parametrize("shape", [(3000, 300, 3000), (40, 200_000, 70)], ids=str)
+def test_a_product_takes_little_memory_beside_its_operands_and_result(
+    shape: tuple[int, int, int],
+) -> None:
+    """At most the output, operands packed in 16 bits and 64 MiB, transposed operands included."""
+    m, k, n = shape
+    a, b = random_array("lns", (k, m), 1).T, random_array("lns", (n, k), 2).T
+    small = random_array("lns", (2, 2), 1)
+    matmul_counted(small, small, Datapath())  # compiled
+    tracemalloc.start()
+    matmul_counted(a, b, Datapath())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 8 * m * n + 2 * (m * k + k * n) + (64 << 20)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 3000),
+    st.integers(0, 2**32),
+    st.sampled_from((7, 11, 15)),
+    st.sampled_from((0.0, 1e-30, 1.0, 1e25)),
+    st.floats(0.01, 500),
+)
+def test_madam_in_one_pass_has_the_bits_of_the_formulas(
+    size: int, seed: int, exponent_bits: int, scale: float, lr_factor: float
+) -> None:
+    """Codes, second moments and counts over three steps, zero and tiny gradients included."""
+    rng = np.random.default_rng(seed)
+    code = rng.integers(0, 2 << exponent_bits, size).astype(np.int32)
+    theirs, v_theirs = torch.from_numpy(code.copy()), torch.zeros(size)
+    v = np.zeros(size, np.float32)
+    for step in (1, 2, 3):
+        gradient = (rng.standard_normal(size) * scale * (rng.random(size) > 0.3)).astype(np.float32)
+        g = torch.from_numpy(gradient)
+        u, v_theirs = madam_direction(g, v_theirs, step)
+        undefined = undefined_directions(g, v_theirs)
+        counts = move_codes(code, gradient, v, step, lr_factor, exponent_bits)
+        theirs = integer_madam_update(theirs, u, lr_factor, exponent_bits)
+        np.testing.assert_array_equal(code, theirs.numpy())
+        np.testing.assert_array_equal(v, v_theirs.numpy())
+        assert counts is not None
+        assert counts[0] == undefined
+        top = (1 << exponent_bits) - 1
+        assert counts[1] <= int((theirs & top == top).sum())
+        assert counts[2] <= int((theirs & top == 0).sum())
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
+    """Neither codes nor moments are written."""
+    code, v = np.arange(5, dtype=np.int32), np.ones(5, np.float32)
+    gradient = np.array([1, 2, np.inf, 3, 4], np.float32)
+    assert move_codes(code, gradient, v, 1, 1.0, 7) is None
+    np.testing.assert_array_equal(code, np.arange(5))
+    np.testing.assert_array_equal(v, np.ones(5))
+
+
+@pytest.mark.parametrize("offset", [None, -2400, 0])
+@pytest.mark.parametrize("fmt", [LNS8, LNSFormat(8, 16, zero=False), LNSFormat(11, 1)], ids=str)
+def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
+    fmt: LNSFormat, offset: int | None
+) -> None:
+    """Subnormals, zeros and lone elements at every position of a vector: as `lns.encode`."""
+    rng = np.random.default_rng(9)
+    for size in (1, 31, 32, 33, 4097):
+        x = rng.standard_normal(size).astype(np.float32)
+        for scale in (1.0, 1e-38, 1e-44):
+            tiny = np.where(rng.random(size) < 0.5, x * np.float32(scale), 0).astype(np.float32)
+            got, counts = quantise(tiny, fmt, offset)
+            wanted = encode(tiny, fmt, offset)
+            np.testing.assert_array_equal(got.code, wanted.code)
+            assert got.offset == wanted.offset
+            assert counts.elements == size
+
+
+PLAIN_SCRIPT = """
+import numpy as np
+from lnsim.kernels import matmul_counted, matmul_real, quantise, to_float32, which
+from lnsim.lns.array import LNSArray
+from lnsim.lns.codec import encode
+from lnsim.lns.datapath import Accumulator, Antilog, Datapath
+from lnsim.lns.format import LNS8, LNSFormat
+assert which.PLAIN
+rng = np.random.default_rng(0)
+tested = 0
+for fmt in (LNS8, LNSFormat(6, 1), LNSFormat(6, 2), LNSFormat(7, 16)):
+    for accumulator in (
+        Accumulator(), Accumulator(bits=14, guard=0), Accumulator(bits=40, guard=1, lanes=3),
+        Accumulator(rounding="toward_zero", overflow="wrap", bits=14, guard=0),
+        Accumulator(lanes=40, bits=16, guard=0), Accumulator(style="bins", guard=0),
+    ):
+        datapath = Datapath(Antilog(1 if fmt.gamma == 1 else 2), accumulator)
+        for shape in ((5, 37, 9), (20, 16, 3)):
+            m, k, n = shape
+            codes = [rng.integers(0, 1 << fmt.bits, size) for size in ((k, m), (k, n))]
+            a, b = (LNSArray(code.astype(fmt.code_dtype), 0, fmt) for code in codes)
+            got = matmul_counted(a.T, b, datapath)
+            wanted = matmul_counted(a.T, b, datapath, "oracle")
+            assert (got[0] == wanted[0]).all() and got[1] == wanted[1], (fmt, datapath)
+            tested += 1
+x = rng.standard_normal(1000).astype(np.float32)
+codes = quantise(x, LNS8)[0]
+assert (codes.code == encode(x, LNS8).code).all()
+assert np.isfinite(to_float32(codes)).all()
+print("plain", tested)
+"""
+
+
+def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+
+
+def test_the_kernels_without_intrinsics_give_the_same_bits() -> None:
+    """LNSIM_PLAIN=1: formats, styles, roundings and groupings equal the oracle."""
+    done = run_script(PLAIN_SCRIPT, LNSIM_PLAIN="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "plain 48\n"
+
+
+MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
+DECODE = """
+import numpy as np
+from lnsim.kernels import to_float32
+from lnsim.lns.array import LNSArray
+from lnsim.lns.format import LNS8
+to_float32(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
+"""
+
+
+def test_compiling_is_announced_once_and_not_again(tmp_path: Path) -> None:
+    """A process with an empty cache says one line on stderr; the next has nothing to compile."""
+    first, second = (run_script(DECODE, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stderr == MESSAGE
+    assert second.stderr == ""
