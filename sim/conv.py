@@ -1,59 +1,83 @@
 """Conv2d as three GEMMs of codes.
 
-Codes are gathered into patches (im2col); padding is code 0, which is zero. The order of k is part
-of the result's bits:
+The patches (im2col) are read where they lie, in the padded codes; padding is code 0, which is zero.
+The order of k is part of the result's bits:
 forward: input channel, kernel row, kernel column; dw: image, output row, output column;
 dx, the transposed convolution as one GEMM, so that every product meets the accumulator: output
 channel, kernel row, kernel column of the flipped kernel, over the errors spread by the stride with
 zero codes between them.
 """
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.lib.stride_tricks import as_strided
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..kernels import Gathered, Place, with_code
 from ..lns.array import CodeArray
 from ..lns.format import LNSFormat
-from .gemm import with_code
 from .layers import Mapped, require_float32, run_backward
 from .recipe import Recipe
 
 Codes = npt.NDArray[Any]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 Pair = tuple[int, int]
+Shape = tuple[Pair, Pair, Pair]  # kernel, stride, dilation
+Places = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float32]
 
 
 def padded(code: Codes, pads: Pads) -> Codes:
-    """Return codes (N, C, H, W) with zero codes added; a negative pad crops."""
+    """Return codes (N, C, H, W), contiguous, with zero codes added; a negative pad crops."""
     (top, bottom), (left, right) = pads
     height, width = code.shape[2:]
     code = code[
         :, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)
     ]
-    widths = ((0, 0), (0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)))
-    return np.ascontiguousarray(np.pad(code, widths))
-
-
-def patches(code: Codes, kernel: Pair, stride: Pair, dilation: Pair) -> Codes:
-    """Return (N * OH * OW, C * KH * KW) codes from (N, C, H, W), already padded."""
+    top, bottom, left, right = (max(side, 0) for side in (top, bottom, left, right))
+    if not (top or bottom or left or right):
+        return np.ascontiguousarray(code)
     n, c, height, width = code.shape
+    wide = np.zeros((n, c, top + height + bottom, left + width + right), code.dtype)
+    wide[:, :, top : top + height, left : left + width] = code
+    return wide
+
+
+@lru_cache(maxsize=64)
+def positions(images: int, image_step: int, out: Pair, row_step: int, step: int) -> Places:
+    """Offsets of (image, row, column): image * image_step + row * row_step + column * step."""
+    n, y, x = np.ogrid[:images, : out[0], : out[1]]
+    at: Places = (n * image_step + y * row_step + x * step).reshape(-1).astype(np.int64)
+    return at
+
+
+def patches(code: Codes, array: CodeArray, shape: Shape, first: int, count: int) -> Gathered:
+    """The matrix (N * OH * OW, count * KH * KW) of padded codes (N, C, H, W), from channel `first`.
+
+    array: the codes' format and scale.
+    """
+    n, c, height, width = code.shape
+    (kernel, stride, dilation) = shape
     out = tuple(
         (size - d * (k - 1) - 1) // s + 1
         for size, k, s, d in zip((height, width), kernel, stride, dilation, strict=True)
     )
-    sn, sc, sh, sw = code.strides
-    view = as_strided(
-        code,
-        (n, *out, c, *kernel),
-        (sn, sh * stride[0], sw * stride[1], sc, sh * dilation[0], sw * dilation[1]),
-        writeable=False,
-    )
-    return view.reshape(n * out[0] * out[1], c * kernel[0] * kernel[1])
+    plane = height * width
+    rows = positions(n, c * plane, (out[0], out[1]), stride[0] * width, stride[1])
+    k_at = positions(count, plane, kernel, dilation[0] * width, dilation[1]) + first * plane
+    return Gathered(with_code(array, code), rows, k_at)
+
+
+def image_place(memory: Array, first: int, count: int) -> Place:
+    """Where (N * H * W, count) goes in images (N, C, H, W), from channel `first`."""
+    n, c, height, width = memory.shape
+    rows = positions(n, c * height * width, (height, width), width, 1)
+    columns = (first + np.arange(count)) * (height * width)
+    return Place(memory.reshape(-1), rows, columns, False)
 
 
 def spread(code: Codes, stride: Pair, extra: Pair) -> Codes:
@@ -80,20 +104,18 @@ class ConvFunction(torch.autograd.Function):
     ) -> Tensor:
         """Encode x and w once; the same codes serve backward."""
         ctx.layer, ctx.size, ctx.has_bias = layer, tuple(x.shape[2:]), bias is not None
-        activation = layer.encode_activation(x.detach().numpy())
-        ctx.activation = activation
+        ctx.activation = layer.encode_activation(x.detach().numpy())
         ctx.weight = layer.weight_operand(weight)
-        code = padded(activation.code, layer.pads())
+        ctx.padded = padded(ctx.activation.code, layer.pads())
         ctx.out_size = layer.out_size(ctx.size)
-        parts = []
-        for a, w in zip(layer.split(code, 1), layer.split(ctx.weight.code, 0), strict=True):
-            columns = with_code(activation, layer.patches(a))
-            kernel = with_code(ctx.weight, w.reshape(w.shape[0], columns.shape[1]).T)
-            parts.append(layer.gemm("forward", columns, kernel))
-        y = torch.from_numpy(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
-        y = y.reshape(x.shape[0], *ctx.out_size, layer.out_channels)
-        y = y.permute(0, 3, 1, 2).contiguous()
-        return y if bias is None else y + bias.reshape(-1, 1, 1)
+        y = np.empty((x.shape[0], layer.out_channels, *ctx.out_size), np.float32)
+        for g, w in enumerate(layer.split(ctx.weight.code)):
+            inputs, outputs = w.shape[1], w.shape[0]
+            a = patches(ctx.padded, ctx.activation, layer.shape, g * inputs, inputs)
+            kernel = with_code(ctx.weight, w.reshape(outputs, -1)).T
+            layer.gemm("forward", a, kernel, image_place(y, g * outputs, outputs))
+        result = torch.from_numpy(y)
+        return result if bias is None else result.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
     @once_differentiable
@@ -102,18 +124,23 @@ class ConvFunction(torch.autograd.Function):
         return run_backward(ctx, dy, (0, 2, 3), _input_gradient, _weight_gradient)
 
 
-def _weight_gradient(ctx: Any, error: CodeArray) -> npt.NDArray[np.float32]:
+def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
+    """Errors (C_out, N * OH * OW) times patches (N * OH * OW, C * KH * KW), group by group."""
     layer: Conv2d = ctx.layer
-    code = padded(ctx.activation.code, layer.pads())
+    n, channels, height, width = error.shape
+    plane = height * width
+    k_at = positions(n, channels * plane, (height, width), width, 1)
     parts = []
-    for a, e in zip(layer.split(code, 1), layer.split(error.code, 1), strict=True):
-        rows = e.transpose(1, 0, 2, 3).reshape(e.shape[1], e.size // e.shape[1])
-        columns = with_code(ctx.activation, layer.patches(a))
-        parts.append(layer.gemm("dw", with_code(error, rows), columns))
-    return np.concatenate(parts).reshape(ctx.weight.shape)
+    for g, w in enumerate(layer.split(ctx.weight.code)):
+        inputs, outputs = w.shape[1], w.shape[0]
+        rows = (g * outputs + np.arange(outputs)) * plane
+        columns = patches(ctx.padded, ctx.activation, layer.shape, g * inputs, inputs)
+        parts.append(layer.gemm("dw", Gathered(error, rows, k_at), columns))
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return whole.reshape(ctx.weight.shape)
 
 
-def _input_gradient(ctx: Any, error: CodeArray) -> npt.NDArray[np.float32]:
+def _input_gradient(ctx: Any, error: CodeArray) -> Array:
     layer: Conv2d = ctx.layer
     reach = [d * (k - 1) for k, d in zip(layer.kernel, layer.dilations, strict=True)]
     pads = layer.pads()
@@ -123,16 +150,16 @@ def _input_gradient(ctx: Any, error: CodeArray) -> npt.NDArray[np.float32]:
         for size, r, out, s in zip(full, reach, ctx.out_size, layer.strides, strict=True)
     )
     around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
-    parts = []
-    for e, w in zip(layer.split(error.code, 1), layer.split(ctx.weight.code, 0), strict=True):
-        wide = padded(spread(e, layer.strides, (extra[0], extra[1])), (around[0], around[1]))
-        columns = patches(wide, layer.kernel, (1, 1), layer.dilations)
-        flipped = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, w.shape[1])
-        flipped = np.ascontiguousarray(flipped)
-        dx = layer.gemm("dx", with_code(error, columns), with_code(ctx.weight, flipped))
-        parts.append(dx.reshape(e.shape[0], *ctx.size, w.shape[1]))
-    joined = np.concatenate(parts, axis=3) if len(parts) > 1 else parts[0]
-    return np.ascontiguousarray(joined.transpose(0, 3, 1, 2))
+    wide = padded(spread(error.code, layer.strides, (extra[0], extra[1])), (around[0], around[1]))
+    dx = np.empty((error.shape[0], layer.in_channels, *ctx.size), np.float32)
+    for g, w in enumerate(layer.split(ctx.weight.code)):
+        inputs, outputs = w.shape[1], w.shape[0]
+        shape = layer.kernel, (1, 1), layer.dilations
+        columns = patches(wide, error, shape, g * outputs, outputs)
+        flipped = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, inputs)
+        kernel = with_code(ctx.weight, np.ascontiguousarray(flipped))
+        layer.gemm("dx", columns, kernel, image_place(dx, g * inputs, inputs))
+    return dx
 
 
 class Conv2d(Mapped, nn.Conv2d):
@@ -226,13 +253,14 @@ class Conv2d(Mapped, nn.Conv2d):
         )
         return rows, columns
 
-    def patches(self, code: Codes) -> Codes:
-        """im2col of already padded codes with this layer's kernel."""
-        return patches(code, self.kernel, self.strides, self.dilations)
+    @property
+    def shape(self) -> Shape:
+        """(kernel, stride, dilation)."""
+        return self.kernel, self.strides, self.dilations
 
-    def split(self, code: Codes, axis: int) -> list[Codes]:
-        """One part per group along `axis`."""
-        return np.split(code, self.groups, axis=axis)
+    def split(self, weight: Codes) -> list[Codes]:
+        """The weight's codes, one part per group."""
+        return np.split(weight, self.groups) if self.groups > 1 else [weight]
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, out_channels, OH, OW) float32, without N where the input has none."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..kernels import requantise_fast, to_float32
+from ..kernels import Matrix, Place, requantise_fast, to_float32
 from ..lns.array import CodeArray, LNSArray
 from ..lns.codec import encode
 from ..lns.format import LNSFormat
@@ -154,9 +154,9 @@ class Mapped(nn.Module):
             self.tally, self.layer_name, "error", phase, dy, recipe.error, recipe.scaling
         )
 
-    def gemm(self, phase: str, a: CodeArray, b: CodeArray) -> Array:
-        """Run one GEMM of this layer."""
-        return run_gemm(self.tally, self.layer_name, phase, a, b, self.recipe.datapath)
+    def gemm(self, phase: str, a: Matrix, b: Matrix, place: Place | None = None) -> Array:
+        """Run one GEMM of this layer; place: where its result goes."""
+        return run_gemm(self.tally, self.layer_name, phase, a, b, self.recipe.datapath, place)
 
     def round_gradient(self, dw: Array) -> Array:
         """The weight gradient after its own format, if the recipe has one."""

@@ -1,25 +1,25 @@
 """Madam as torch optimisers: thin shells around the rules of `madam`."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..kernels import EncodeCounts
+from ..kernels import EncodeCounts, move_codes
 from ..lns.checks import NonFiniteError
 from ..lns.format import LNSFormat
 from .conversion import mapped_layers
 from .events import update_events
 from .layers import Mapped
 from .madam import (
-    clamped_codes,
     lns_madam_update,
     madam_direction,
     madam_update,
-    moved_exponents,
     rms,
 )
 from .madam import (
@@ -73,10 +73,17 @@ def _evaluate(closure: Closure | None) -> Any:
         return closure()
 
 
+def _started(state: dict[str, Any], gradient: Tensor) -> dict[str, Any]:
+    """The state of a tensor, made at its first gradient."""
+    if "v" not in state:
+        zeros = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
+        state.update(step=0, v=zeros, undefined=0)
+    return state
+
+
 def _advance(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
     """Return u; moves the step count, the second moment and the count of 0/0 in `state`."""
-    if "v" not in state:
-        state.update(step=0, v=torch.zeros_like(gradient), undefined=0)
+    _started(state, gradient)
     state["step"] += 1
     u, state["v"] = madam_direction(
         gradient, state["v"], state["step"], group["beta2"], group["g_bound"]
@@ -200,18 +207,28 @@ class IntegerMadam(Optimizer):
         return loss
 
     def _move(self, code: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        u = _advance(gradient, self.state[code], group)
-        if not bool(torch.isfinite(u).all()):
-            layer, name = self._owners[id(code)]
+        """`madam.integer_madam_update` of one tensor, in one pass (same bits)."""
+        state = _started(self.state[code], gradient)
+        layer, name = self._owners[id(code)]
+        counts = move_codes(
+            code.numpy(),
+            np.ascontiguousarray(gradient.numpy()),
+            state["v"].numpy(),
+            state["step"] + 1,
+            group["lr"],
+            self._exponent_bits,
+            group["beta2"],
+            group["g_bound"],
+        )
+        if counts is None:
             raise NonFiniteError(
                 f"gradient of {layer.layer_name}.{name} must be finite, got a NaN or infinity"
             )
-        e = moved_exponents(code, u, group["lr"], self._exponent_bits)
-        top = (1 << self._exponent_bits) - 1
-        clamped = EncodeCounts(e.numel(), int((e > top).sum()), int((e < 0).sum()))
-        layer, _ = self._owners[id(code)]
+        undefined, above, below = counts
+        state["step"] += 1
+        state["undefined"] += undefined
+        clamped = EncodeCounts(code.numel(), above, below)
         layer.tally.add_counts(layer.layer_name, "update", clamped)
-        code.copy_(clamped_codes(code, e, self._exponent_bits))
 
     def _count(self) -> None:
         """Add the events of this step: codes by the integer rule, float Parameters by Madam's."""
@@ -221,6 +238,10 @@ class IntegerMadam(Optimizer):
         codes = update_events("integer-madam", self.delivered(), layer.update_format)
         layer.tally.add_events("update", codes)
         layer.tally.add_events("update", update_events("madam", moved, None))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a copy of a state: a step changes its tensors in place."""
+        super().load_state_dict(copy.deepcopy(state_dict))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, the delivered ones too."""

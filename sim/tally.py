@@ -6,6 +6,7 @@ afterwards. `enabled = False` (evaluation) makes every add a no-op.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy.typing as npt
@@ -24,6 +25,11 @@ from .events import (
     gemm_events,
     saved_events,
 )
+
+# A run asks for the events of the same few tensors again and again; the answers are only read.
+_gemm_events = lru_cache(maxsize=4096)(gemm_events)
+_encode_events = lru_cache(maxsize=4096)(encode_events)
+_saved_events = lru_cache(maxsize=4096)(saved_events)
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
 
@@ -73,9 +79,9 @@ class Tally:
         if not self.enabled:
             return
         self.add_counts(layer, role, counts)
-        self.add_events(phase, encode_events(fmt, int(counts.elements), source))
+        self.add_events(phase, _encode_events(fmt, int(counts.elements), source))
         if role == "activation" and phase == "forward":
-            write, read = saved_events(fmt, int(counts.elements))
+            write, read = _saved_events(fmt, int(counts.elements))
             self.add_events("forward", write)
             self.add_events("dw", read)
 
@@ -102,7 +108,7 @@ class Tally:
         """Count one GEMM (m, k) x (k, n); overflowed: outputs whose accumulator left its range."""
         if not self.enabled:
             return
-        self.add_events(phase, gemm_events(datapath, a_fmt, b_fmt, m, n, k))
+        self.add_events(phase, _gemm_events(datapath, a_fmt, b_fmt, m, n, k))
         row = self.accumulators.setdefault((layer, phase), [0, 0, 0])
         for i, count in enumerate((m * n, int(overflowed), m * n * k)):
             row[i] += count
