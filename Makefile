@@ -36,7 +36,7 @@ wheel: setup
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation -c constraints.txt -w dist .
 
 bench: setup
-	$(BIN)/python -m bench.gemm
+	$(BIN)/python -m bench.run
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -42,10 +42,18 @@ def random_codes(fmt: Format, shape: tuple[int, int], generator: np.random.Gener
     return FloatArray(code.astype(fmt.code_dtype), 0, fmt)
 
 
-def check(case: Case, a: CodeArray, b: CodeArray, acc: Any, generator: Any) -> int:
-    """Compare CHECKED random outputs with the oracle; return how many, raise if one differs."""
+def set_threads(threads: int) -> None:
+    """Numba's and torch's thread count."""
+    numba.set_num_threads(threads)
+    torch.set_num_threads(threads)
+
+
+def check(
+    case: Case, a: CodeArray, b: CodeArray, acc: Any, generator: Any, samples: int = CHECKED
+) -> int:
+    """Compare random outputs with the oracle; return how many, raise if one differs."""
     kind = type(a)
-    for _ in range(CHECKED):
+    for _ in range(samples):
         i, j = int(generator.integers(a.shape[0])), int(generator.integers(b.shape[1]))
         row = kind(a.code[i : i + 1], 0, a.fmt)  # type: ignore[arg-type]
         column = kind(b.code[:, j : j + 1], 0, b.fmt)  # type: ignore[arg-type]
@@ -54,7 +62,7 @@ def check(case: Case, a: CodeArray, b: CodeArray, acc: Any, generator: Any) -> i
             raise AssertionError(
                 f"{case.name}: output ({i}, {j}) is {acc[i, j]}, the oracle says {wanted[0, 0]}"
             )
-    return CHECKED
+    return samples
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -69,6 +77,30 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": median(values), "max": max(values)}
 
 
+def compare(
+    ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, least: float = 0.02
+) -> dict[str, Any]:
+    """Time two calls in turn; a short one is repeated until it takes `least` seconds.
+
+    Returns the single times, and minimum, median and maximum of them and of their ratio.
+    """
+    ours(), theirs()
+    inner = max(1, int(least / max(seconds(theirs), 1e-7)))
+    mine: list[float] = []
+    other: list[float] = []
+    for _ in range(repeats):
+        for times, call in ((other, theirs), (mine, ours)):
+            times.append(seconds(lambda call=call: [call() for _ in range(inner)]) / inner)  # type: ignore[misc]
+    ratios = [x / y for x, y in zip(mine, other, strict=True)]
+    return {
+        "ours": mine,
+        "theirs": other,
+        "ours_s": spread(mine),
+        "torch_fp32_s": spread(other),
+        "ratio": spread(ratios),
+    }
+
+
 def run_case(case: Case, threads: int, repeats: int, seed: int) -> dict[str, Any]:
     """Check `case`, then time it and torch.matmul (fp32, same shape, same threads) in turn."""
     generator = np.random.default_rng(seed)
@@ -76,15 +108,12 @@ def run_case(case: Case, threads: int, repeats: int, seed: int) -> dict[str, Any
     a, b = random_codes(case.fmt, (m, k), generator), random_codes(case.fmt, (k, n), generator)
     x = torch.from_numpy(generator.standard_normal((m, k)).astype(np.float32))
     y = torch.from_numpy(generator.standard_normal((k, n)).astype(np.float32))
-    numba.set_num_threads(threads)
-    torch.set_num_threads(threads)
+    set_threads(threads)
     acc, overflowed = matmul_counted(a, b, case.datapath)
     checked = check(case, a, b, acc, generator)
-    ours, torchs = [], []
-    for _ in range(repeats):
-        torchs.append(seconds(lambda: torch.matmul(x, y)))
-        ours.append(seconds(lambda: matmul_counted(a, b, case.datapath)))
-    ratios = [mine / other for mine, other in zip(ours, torchs, strict=True)]
+    found = compare(
+        lambda: matmul_counted(a, b, case.datapath), lambda: torch.matmul(x, y), repeats
+    )
     return {
         "case": case.name,
         "format": case.fmt.name,
@@ -93,12 +122,22 @@ def run_case(case: Case, threads: int, repeats: int, seed: int) -> dict[str, Any
         "threads": threads,
         "outputs_equal_to_oracle": checked,
         "overflowed_outputs": overflowed,
-        "kernel_s": spread(ours),
-        "torch_fp32_s": spread(torchs),
-        "ratio": spread(ratios),
-        "kernel_gmac_per_s": m * k * n / median(ours) / 1e9,
-        "torch_gmac_per_s": m * k * n / median(torchs) / 1e9,
+        **{key: found[key] for key in ("ours_s", "torch_fp32_s", "ratio")},
+        "gmac_per_s": m * k * n / found["ours_s"]["median"] / 1e9,
+        "torch_gmac_per_s": m * k * n / found["torch_fp32_s"]["median"] / 1e9,
     }
+
+
+def say(result: dict[str, Any]) -> None:
+    """Print a result's line."""
+    ratio = result["ratio"]
+    speed = f"  {result['gmac_per_s']:.1f} GMAC/s" if "gmac_per_s" in result else ""
+    print(
+        f"{result['case']:24} threads {result['threads']}  ratio "
+        f"{ratio['min']:.2f} / {ratio['median']:.2f} / {ratio['max']:.2f}  "
+        f"{1e3 * result['ours_s']['median']:.2f} ms{speed}",
+        flush=True,
+    )
 
 
 def _commit() -> str:
