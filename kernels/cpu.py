@@ -1,7 +1,7 @@
 """The "cpu" backend: picks the kernel for a datapath and prepares its operands."""
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from .emit import BLOCK_BYTES
+from .fast import floors_downward
 from .float_gemm import gemm_float
 from .lookup import float32_of, float_parts, take
 from .moves import TILE
@@ -120,7 +121,7 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
     assert isinstance(rule, Accumulator)
     few = a.shape[1].bit_length() if rule.bits == 32 else 63
     straight, turned = term_tables(datapath, a.fmt, b.fmt, few)
-    if straight is None and turned is None:
+    if (straight is None and turned is None) or not trusted():
         return None
     left, right = left_codes(a), right_codes(b)
     with parallel(_products(a, b), _FAST_GRAIN):
@@ -128,6 +129,16 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
             assert turned is not None
             return gemm_terms(right, left, turned, rule, target.turned())
         return gemm_terms(left, right, straight, rule, target)
+
+
+@cache
+def trusted() -> bool:
+    """Does the fast kernel's flooring hold on this machine? Tried once; else the general kernel."""
+    block, one = BLOCK_BYTES // 4, np.ones(1, np.float32)
+    acc, panel = np.zeros(block, np.int32), np.ones(block, np.float32)
+    return bool(
+        floors_downward(acc, panel, np.zeros(1, np.uint8), -one / 2, np.zeros(1, np.uint32))
+    )
 
 
 def log_words(fmt: LNSFormat, ratio: int) -> npt.NDArray[np.int32]:

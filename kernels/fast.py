@@ -278,3 +278,20 @@ def run_tasks(  # type: ignore[no-untyped-def]
             bound,
         )
     return counts
+
+
+@njit(cache=True, nogil=True)
+def _half(acc, panel, words, factor, row):  # type: ignore[no-untyped-def]
+    """Add -0.5, floored, to a block of zeros."""
+    keep_apart()
+    add_terms_floor(acc, np.zeros(1, np.uint8), panel, 0, 0, words, 0, 0, factor, row, 1)
+
+
+@njit(cache=True, nogil=True)
+def floors_downward(acc, panel, words, factor, row):  # type: ignore[no-untyped-def]
+    """Does this machine's rounding mode floor as the kernel needs it? acc: one block of zeros,
+    panel: one of ones; words: one code 0 with factor -0.5 and row 0."""
+    set_rounding(DOWN)
+    _half(acc, panel, words, factor, row)
+    set_rounding(NEAREST)
+    return (acc == -1).all()

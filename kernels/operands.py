@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..lns.array import CodeArray, Offset
 from ..lns.format import Format
+from .gather import gather
 
 Int64 = npt.NDArray[np.int64]
 
@@ -96,7 +97,7 @@ class Gathered:
 
     def gathered(self) -> CodeArray:
         """Return the matrix as an array of its own (a copy)."""
-        code = self.array.code.reshape(-1)[self.row_at[:, None] + self.k_at]
+        code = gather(self.array.code, self.row_at, self.k_at)
         return with_code(self.array, code.T if self.transposed else code)
 
 

@@ -15,14 +15,14 @@ from numba import njit, prange
 
 from .bounds import PACKED
 from .emit import BLOCK_BYTES
+from .gather import piece_of, read_lines, read_runs
 from .operands import Codes
-from .which import largest_code, read_1, read_4, read_8, read_16, read_32, turn_8, turn_16
+from .which import largest_code, read_1, turn_8, turn_16
 
 Int64 = npt.NDArray[np.int64]
 
 PANEL_BYTES = 3 << 13  # measured best beside a first-level cache of 32 KiB: 12 products at gamma 8
 MAX_CHUNK = 16
-PIECES = (32, 16, 8, 4, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,28 +62,6 @@ class Words:
     step: int
 
 
-@njit(cache=True, nogil=True)
-def _read(memory, base, at, first, out, out_at, count, piece):  # type: ignore[no-untyped-def]
-    """`vector.read_P` with P = piece, one of PIECES."""
-    if piece == 1:
-        read_1(memory, base, at, first, out, out_at, count)
-    elif piece == 4:
-        read_4(memory, base, at, first, out, out_at, count)
-    elif piece == 8:
-        read_8(memory, base, at, first, out, out_at, count)
-    elif piece == 16:
-        read_16(memory, base, at, first, out, out_at, count)
-    else:
-        read_32(memory, base, at, first, out, out_at, count)
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _pack_along_rows(memory, row_at, k_at, piece, out):  # type: ignore[no-untyped-def]
-    """out[k * rows + i] = memory[row_at[i] + k_at[k]]; row_at: runs of `piece`."""
-    for k in prange(k_at.size):
-        _read(memory, k_at[k], row_at, 0, out, k * row_at.size, row_at.size, piece)
-
-
 @njit(cache=True, nogil=True, parallel=True)
 def _pack_along_k(memory, row_at, k_at, size, out):  # type: ignore[no-untyped-def]
     """out[k * rows + i] = memory[row_at[i] + k_at[k]]; k_at: runs of `size`, 8 or 16."""
@@ -113,7 +91,7 @@ def place_words(a: Codes, k: slice) -> Words:
     if along_k >= 8:
         _pack_along_k(a.memory, a.row_at, k_at, min(along_k, 16), words.memory)
     else:
-        _pack_along_rows(a.memory, a.row_at, k_at, along_rows, words.memory)
+        read_lines(a.memory, k_at, a.row_at, along_rows, words.memory)
     return words
 
 
@@ -147,7 +125,7 @@ def pack_right(  # type: ignore[no-untyped-def]
         for k in range(products):
             at = k * width
             target, here = (out, at) if bins == 1 else (codes, 0)
-            _read(memory, k_at[k], column_at, first, target, here, columns, piece)
+            read_runs(memory, k_at[k], column_at, first, target, here, columns, piece)
             peaks[block, k] = ceiling[largest_code(target, here, mask, columns)]
             if bins > 1:
                 column, own = 0, block * width % bins
@@ -158,17 +136,3 @@ def pack_right(  # type: ignore[no-untyped-def]
                         column, own = column + 1, 0
             for j in range(real, width):
                 out[at + j] = padding
-
-
-def piece_of(at: Int64, step: int | None = None) -> int:
-    """Return the longest run, of PIECES, that these offsets are made of.
-
-    step: the distance between neighbours where they are evenly spaced.
-    """
-    if step is not None or (at.size > 1 and at[1] != at[0] + 1):
-        return next(p for p in PIECES if at.size % p == 0) if step == 1 else 1
-    following = np.append(at[1:] == at[:-1] + 1, False)
-    for piece in PIECES[:-1]:
-        if at.size % piece == 0 and following.reshape(-1, piece)[:, :-1].all():
-            return piece
-    return 1

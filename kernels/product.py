@@ -11,8 +11,9 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED, ROWS
 from .fast import run_tasks
 from .finish import count_left, finish
+from .gather import piece_of
 from .operands import Codes
-from .packing import cut, largest_codes, pack_right, piece_of, place_words
+from .packing import cut, largest_codes, pack_right, place_words
 from .terms import TermTable
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: 1024 * BLOCK_BYTES = 256 KiB, second-level cache

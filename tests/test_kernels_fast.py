@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lnsim.kernels import (
     Gathered,
     Place,
+    cpu,
     fast,
     matmul_counted,
     matmul_real,
@@ -98,6 +99,21 @@ def test_read_only_operands_are_taken_without_compiling_again() -> None:
     same = quantise(x, LNS8)[0]
     x.setflags(write=False)
     np.testing.assert_array_equal(quantise(x, LNS8)[0].code, same.code)
+
+
+def test_a_machine_that_does_not_floor_gets_the_general_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The fast kernel is tried once; where it would be wrong the result comes from elsewhere."""
+    assert cpu.trusted()
+    rng = np.random.default_rng(2)
+    a, b = encoded(rng.standard_normal((5, 40))), encoded(rng.standard_normal((40, 7)))
+    wanted = matmul_counted(a, b, Datapath())
+    monkeypatch.setattr(cpu, "trusted", lambda: False)
+    monkeypatch.setattr(cpu, "gemm_terms", None)
+    got = matmul_counted(a, b, Datapath())
+    np.testing.assert_array_equal(got[0], wanted[0])
+    assert got[1] == wanted[1]
 
 
 CASES = {
