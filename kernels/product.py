@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED, ROWS
+from .emit import BLOCK_BYTES
 from .fast import run_tasks
 from .finish import count_left, finish
 from .gather import piece_of
@@ -17,9 +18,12 @@ from .packing import cut, largest_codes, pack_right, place_words
 from .terms import TermTable
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: 1024 * BLOCK_BYTES = 256 KiB, second-level cache
-# A slab: 2048 rows, 2048 columns (1024 in float64) and 4096 products take 2 * 16 MiB of packed
-# codes and 20 MiB of accumulators, whatever the whole product's size.
-SLAB_ROWS, SLAB_BLOCKS, SLAB_PRODUCTS = 2048, 32, 4096
+# What a slab may hold, in bytes: accumulators with their flags, packed words of a, packed b. The
+# least slab, 2048 rows by 32 blocks by 4096 products, is just that large; few products or few
+# columns make room for more rows, which spares calls.
+STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 20 << 20, 1 << 23, 1 << 24
+LEAST_ROWS, LEAST_BLOCKS, LEAST_PRODUCTS = 2048, 32, 4096
+_STATE_PER_BLOCK = BLOCK_BYTES + BLOCK_BYTES // 4  # of a row
 
 replayed_rows = 0  #: rows of chunks replayed so far in this process, for tests and `bench`
 
@@ -64,19 +68,51 @@ def gemm_terms(
 ) -> int:
     """Write the product of a (M, K) and b (N, K) into `target`; return how many outputs left
     the W-bit range at least once."""
-    step = SLAB_BLOCKS * terms.width // terms.bins or 1
+    rows, columns = a.row_at.size, b.row_at.size
+    wanted = -(-columns * terms.bins // terms.width)
+    products = min(a.k_at.size, _slab_products(rows, wanted))
+    blocks = _slab_blocks(rows, products)
+    across = blocks * terms.width // terms.bins or 1
+    down = _slab_rows(min(blocks, wanted), products)
     overflowed = 0
-    for j in range(0, b.row_at.size, step):
-        columns = b.rows(slice(j, j + step))
-        for i in range(0, a.row_at.size, SLAB_ROWS):
-            rows = a.rows(slice(i, i + SLAB_ROWS))
-            part = target.part(slice(i, i + SLAB_ROWS), slice(j, j + step))
-            overflowed += _slab(rows, columns, terms, accumulator, part)
+    for j in range(0, columns, across):
+        right = b.rows(slice(j, j + across))
+        for i in range(0, rows, down):
+            part = target.part(slice(i, i + down), slice(j, j + across))
+            left = a.rows(slice(i, i + down))
+            overflowed += _slab(left, right, terms, accumulator, part, max(products, 1024))
     return overflowed
 
 
-def _slab(a: Codes, b: Codes, terms: TermTable, accumulator: Accumulator, target: Target) -> int:
-    """`gemm_terms` for some rows and columns: every k, then the result."""
+def _slab_products(rows: int, blocks: int) -> int:
+    """Products of a slab: more than the least where rows and columns are few."""
+    words = WORDS_BYTES // max(1, min(rows, LEAST_ROWS))
+    index = INDEX_BYTES // (BLOCK_BYTES // 2 * max(1, min(blocks, LEAST_BLOCKS)))
+    return max(LEAST_PRODUCTS, min(words, index))
+
+
+def _slab_blocks(rows: int, products: int) -> int:
+    """Blocks of columns of a slab: more than the least where there are few rows and products."""
+    state = STATE_BYTES // (_STATE_PER_BLOCK * max(1, min(rows, LEAST_ROWS)))
+    index = INDEX_BYTES // (BLOCK_BYTES // 2 * max(1, products))
+    return max(LEAST_BLOCKS, min(state, index))
+
+
+def _slab_rows(blocks: int, products: int) -> int:
+    """Rows of a slab, a multiple of PACKED: more than the least where it is narrow or short."""
+    most = min(STATE_BYTES // (_STATE_PER_BLOCK * blocks), WORDS_BYTES // max(1, products))
+    return max(LEAST_ROWS, most // PACKED * PACKED)
+
+
+def _slab(
+    a: Codes,
+    b: Codes,
+    terms: TermTable,
+    accumulator: Accumulator,
+    target: Target,
+    slab_products: int,
+) -> int:
+    """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
     global replayed_rows
     item, width = terms.limits.dtype, terms.width
     rows, products = a.row_at.size, a.k_at.size
@@ -89,7 +125,7 @@ def _slab(a: Codes, b: Codes, terms: TermTable, accumulator: Accumulator, target
     table = terms.table.reshape(-1)
     zeroward = accumulator.rounding == "toward_zero"
     padding = np.uint16(terms.padding)
-    most = SLAB_PRODUCTS - SLAB_PRODUCTS % accumulator.lanes
+    most = slab_products - slab_products % accumulator.lanes
     piece = piece_of(b.row_at, b.steps[0]) if terms.bins == 1 else 1
     masks = a.memory.dtype.type(terms.masks[0]), np.uint16(terms.masks[1])
     replayed = 0
