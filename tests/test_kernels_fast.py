@@ -1,5 +1,6 @@
 """The fast kernel's own promises: replays, operands and results in place, memory, fallback."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_a_machine_that_does_not_floor_gets_the_general_kernel(
     assert got[1] == wanted[1]
 
 
-CASES = {
+CASES: dict[str, Any] = {
     "lns": (LNSArray, LNS8, Datapath()),
     "lns-wide": (LNSArray, LNS8, Datapath(accumulator=Accumulator(bits=40, guard=3))),
     "lns-bins": (LNSArray, LNS8, Datapath(Antilog(4), Accumulator(style="bins", guard=0))),
@@ -221,6 +222,23 @@ def test_a_product_takes_little_memory_beside_its_operands_and_result(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 8 * m * n + 2 * (m * k + k * n) + (64 << 20)
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 700])
+@pytest.mark.parametrize("name", ["lns", "lns-wide", "lns-bins"])
+def test_slabs_change_nothing(name: str, lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several slabs of rows, of columns and of k, groups that end with them, results in place."""
+    for limit in ("STATE_BYTES", "WORDS_BYTES", "INDEX_BYTES"):
+        monkeypatch.setattr(product, limit, 1)
+    for least, value in (("LEAST_ROWS", 64), ("LEAST_BLOCKS", 1), ("LEAST_PRODUCTS", 1)):
+        monkeypatch.setattr(product, least, value)
+    before = CASES[name][2]
+    rule = dataclasses.replace(before.accumulator, lanes=lanes)
+    datapath = Datapath(before.antilog, rule)
+    rng = np.random.default_rng(lanes)
+    a, b = encoded(rng.standard_normal((130, 2500))), encoded(rng.random((2500, 90)) - 0.4)
+    replays(a, b, datapath)
+    replays(b.T, a.T, datapath)
 
 
 @settings(deadline=None, max_examples=60)
