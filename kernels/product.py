@@ -69,6 +69,8 @@ def gemm_terms(
     """Write the product of a (M, K) and b (N, K) into `target`; return how many outputs left
     the W-bit range at least once."""
     rows, columns = a.row_at.size, b.row_at.size
+    if not rows or not columns:
+        return 0
     wanted = -(-columns * terms.bins // terms.width)
     products = min(a.k_at.size, _slab_products(rows, wanted))
     blocks = _slab_blocks(rows, products)
@@ -116,8 +118,6 @@ def _slab(
     global replayed_rows
     item, width = terms.limits.dtype, terms.width
     rows, products = a.row_at.size, a.k_at.size
-    if not rows or not b.row_at.size:
-        return 0
     blocks = -(-b.row_at.size * terms.bins // width)
     acc = _line_zeros(blocks * rows * width, item).reshape(blocks, rows, width)
     left_range = np.zeros(acc.shape, np.uint8)

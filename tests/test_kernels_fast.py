@@ -312,7 +312,7 @@ rng = np.random.default_rng(0)
 tested = 0
 for fmt in (LNS8, LNSFormat(6, 1), LNSFormat(6, 2), LNSFormat(7, 16)):
     for accumulator in (
-        Accumulator(), Accumulator(bits=14, guard=0), Accumulator(bits=40, guard=1, lanes=3),
+        Accumulator(), Accumulator(bits=14, guard=0), Accumulator(bits=14, guard=1, lanes=3),
         Accumulator(rounding="toward_zero", overflow="wrap", bits=14, guard=0),
         Accumulator(lanes=40, bits=16, guard=0), Accumulator(style="bins", guard=0),
     ):
