@@ -24,7 +24,8 @@ def madam_direction(
     gradient that is not finite gives NaN.
     """
     v = beta2 * v + (1.0 - beta2) * grad * grad
-    root = torch.sqrt(v / (1.0 - beta2**step))
+    # torch's own float32 root is not the nearest one everywhere; a float64 one, rounded again, is
+    root = torch.sqrt((v / (1.0 - beta2**step)).double()).to(v.dtype)
     u = torch.where((root == 0) & (grad == 0), 0.0, grad / root)
     return u.clamp(-g_bound, g_bound), v
 

@@ -355,3 +355,16 @@ def test_the_scale_works_on_an_optimiser_of_ones_own() -> None:
     for scale in (0.5, 0.25):
         set_lr_scale(optimiser, scale)
         assert optimiser.lr_factor == 16.0 * scale
+
+
+def test_the_direction_has_the_nearest_root_on_every_machine() -> None:
+    """u in float32, every operation rounded to nearest: what numpy's IEEE operations give."""
+    rng = np.random.default_rng(0)
+    gradient = (rng.standard_normal(100_000) * 1e-3).astype(np.float32)
+    moment = (rng.random(100_000) * 1e-5).astype(np.float32)
+    for step in (1, 57, 1000):
+        u, v = madam_direction(torch.from_numpy(gradient), torch.from_numpy(moment), step)
+        wanted_v = np.float32(0.999) * moment + np.float32(1.0 - 0.999) * gradient * gradient
+        root = np.sqrt(wanted_v / np.float32(1.0 - 0.999**step))
+        np.testing.assert_array_equal(v.numpy(), wanted_v)
+        np.testing.assert_array_equal(u.numpy(), np.clip(gradient / root, -10, 10))
