@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from .optim import make_optimiser
     from .optimisers import IntegerMadam, LNSMadam, Madam
     from .recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .systolic import GemmCost, gemm_cost
     from .tally import Tally
 
 __all__ = [
     "RECIPES",
     "Conv2d",
+    "GemmCost",
     "IntegerMadam",
     "LNSMadam",
     "Linear",
@@ -25,6 +27,7 @@ __all__ = [
     "Recipe",
     "Tally",
     "convert",
+    "gemm_cost",
     "get_recipe",
     "lns_recipe",
     "make_optimiser",
@@ -36,6 +39,7 @@ _HOMES = {
     "optim": ("make_optimiser",),
     "optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
     "recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "systolic": ("GemmCost", "gemm_cost"),
     "tally": ("Tally",),
 }
 
