@@ -1,9 +1,10 @@
 """Everything at once: `make bench`, or `python -m bench.run [GROUP ...]`.
 
 Groups: gemm (the named products of `cases.py`), networks (all GEMMs of a step), codec, step (whole
-training steps), peers (other emulators, where installed). Each case is first checked against the
-oracle, then timed in turn with torch in fp32, same threads, same run; printed are minimum, median
-and maximum of the ratio. Everything goes to --out as JSON, with machine, versions and commit.
+training steps), machine (costing steps and designs: times alone), peers (other emulators, where
+installed). Each case is first checked against the oracle, then timed in turn with torch in fp32,
+same threads, same run; printed are minimum, median and maximum of the ratio. Everything goes to
+--out as JSON, with machine, versions and commit.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 
 from .cases import CASES
 from .codec import run_codec
+from .costing import COSTS, run_costing
 from .harness import ROOT, run_case, say, write
 from .networks import NETWORKS, run_network
 from .peers import PEERS, run_peer
@@ -25,6 +27,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], Run]] = {
     "networks": (tuple(NETWORKS), run_network),
     "codec": (("encode", "decode"), run_codec),
     "step": (tuple(MODELS), lambda name, *rest: run_step(name, "lns8", *rest)),
+    "machine": (tuple(COSTS), run_costing),
     "peers": (tuple(PEERS), run_peer),
 }
 
@@ -50,8 +53,9 @@ def main() -> None:
                 if result is None:
                     print(f"{group}: {name} is not installed, left out")
                     break
-                results.append(result)
-                say(result)
+                if result:
+                    results.append(result)
+                    say(result)
     write(chosen.out, results, chosen.seed, chosen.repeats)
 
 

@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from .conv import Conv2d
     from .conversion import convert
     from .layers import Linear
+    from .machine import Machine, get_machine
     from .optim import make_optimiser
     from .optimisers import IntegerMadam, LNSMadam, Madam
     from .recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .step_cost import StepCost, cost_step
     from .systolic import GemmCost, gemm_cost
     from .tally import Tally
+    from .trace import trace_step
+    from .workload import Workload
 
 __all__ = [
     "RECIPES",
@@ -23,24 +27,34 @@ __all__ = [
     "IntegerMadam",
     "LNSMadam",
     "Linear",
+    "Machine",
     "Madam",
     "Recipe",
+    "StepCost",
     "Tally",
+    "Workload",
     "convert",
+    "cost_step",
     "gemm_cost",
+    "get_machine",
     "get_recipe",
     "lns_recipe",
     "make_optimiser",
+    "trace_step",
 ]
 _HOMES = {
     "conv": ("Conv2d",),
     "conversion": ("convert",),
     "layers": ("Linear",),
+    "machine": ("Machine", "get_machine"),
     "optim": ("make_optimiser",),
     "optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
     "recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "step_cost": ("StepCost", "cost_step"),
     "systolic": ("GemmCost", "gemm_cost"),
     "tally": ("Tally",),
+    "trace": ("trace_step",),
+    "workload": ("Workload",),
 }
 
 

@@ -66,6 +66,13 @@ def fill_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_train_command)
 
 
+def fill_energy(parser: argparse.ArgumentParser) -> None:
+    """Flags of `lnsim energy`."""
+    from .energy_command import fill
+
+    fill(parser)
+
+
 def fill_formats(parser: argparse.ArgumentParser) -> None:
     """Flags of `lnsim formats`."""
     from .commands import run_formats_command
@@ -89,6 +96,7 @@ def fill_data(parser: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "sweep": ("accuracy and energy over bit widths, with baselines", fill_sweep),
     "train": ("one training run", fill_train),
+    "energy": ("cycles, traffic and energy of a training step on a machine", fill_energy),
     "formats": ("the number formats and training recipes", fill_formats),
     "data": ("data sets: list, fetch", fill_data),
 }

@@ -82,6 +82,7 @@ def print_summary(summaries: Sequence["Summary"], config: "SweepConfig") -> None
         "seeds": [line.seeds for line in lines(summaries)],
         f"{unit} per step": [line.per_step for line in lines(summaries)],
         f"{unit} on chip": [line.on_chip for line in lines(summaries)],
+        "time per step": [line.time for line in lines(summaries)],
         "saturated": [line.saturated for line in lines(summaries)],
         "underflow": [line.underflowed for line in lines(summaries)],
         "acc. overflow": [line.overflowed for line in lines(summaries)],
@@ -163,7 +164,7 @@ def train_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Return a run's outcome as (name, text) pairs."""
     from .report import percent
     from .tables import counted, interval
-    from .units import energy_text, unit_of
+    from .units import energy_text, time_text, unit_of
 
     rows = [("configuration", record["label"]), ("status", record["status"])]
     if record["status"] != "ok":
@@ -174,7 +175,15 @@ def train_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     energy = interval(record, "per_step_pj")
     if energy is not None:
         unit, factor = unit_of(energy.mid)
-        rows.append(("energy per step", f"{energy_text(energy, factor)} {unit}, {record['node']}"))
+        machine = record["accelerator"]["name"]
+        where = f"{machine}, {record['node']}"
+        rows.append(("energy per step", f"{energy_text(energy, factor)} {unit}, {where}"))
+        step = record["step"]
+        times = step["overlapped_seconds"], step["sequential_seconds"]
+        rows.append(("time per step", time_text(times)))
+        units = step["multiplications"]
+        text = ", ".join(f"{count:,} in the {unit}" for unit, count in units.items())
+        rows.append(("multiplications", f"{text}, per step"))
     counts = counted(record)
     rows.append(("saturated", percent(counts["saturated"], counts["encoded"])))
     rows.append(("underflowed", percent(counts["underflowed"], counts["encoded"])))

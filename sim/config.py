@@ -22,6 +22,7 @@ from .run_config import FORMAT_NAMES, RunConfig
 AUTO = "auto"
 NONE = "none"
 FULL = "full"
+MACHINE = "machine"
 _LONGEST_RANGE = 256  # values in one a:b; a slip such as 1:100000 is refused, not expanded
 Axis = tuple[int, ...]
 
@@ -54,9 +55,10 @@ class SweepConfig:
     table_bits: Axis = (8,)
     overflow: str = "saturate"
     format_overflow: str | None = None  #: of the float baselines' conversions; None: by width
-    lanes: Axis = (1,)
+    lanes: tuple[int | None, ...] = (None,)  #: None: the machine's
     rounding: str = "floor"
     style: str = "direct"
+    machine: str = "edge-16"
     threads: int = 1
     workers: int | None = None  #: None: one per core
     limit_train: int | None = None
@@ -109,7 +111,7 @@ class SweepConfig:
         return list({run.run_id: run for run in runs}.values())
 
     def _shared(self) -> dict[str, Any]:
-        names = ("data", "model", "epochs", "batch", "schedule", "threads")
+        names = ("data", "model", "epochs", "batch", "schedule", "machine", "threads")
         limits = ("limit_train", "limit_test", "max_steps")
         return {name: getattr(self, name) for name in names + limits}
 
@@ -160,6 +162,7 @@ class SweepConfig:
         """Return the fields as the values a YAML or TOML file would hold."""
         values = asdict(self)
         values["table_entries"] = [FULL if n is None else n for n in self.table_entries]
+        values["lanes"] = [MACHINE if n is None else n for n in self.lanes]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -182,7 +185,9 @@ def _parse(name: str, value: Any) -> Any:
         return AUTO
     if name == "table_entries":
         return parse_axis(name, value, word=FULL)
-    if name in ("exponent_bits", "gamma", "accumulator_bits", "guard", "table_bits", "lanes"):
+    if name == "lanes":
+        return parse_axis(name, value, word=MACHINE)
+    if name in ("exponent_bits", "gamma", "accumulator_bits", "guard", "table_bits"):
         return parse_axis(name, value)
     if name in ("lr", "baseline_lr") and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:

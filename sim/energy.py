@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from ..lns.checks import require_choice
@@ -22,7 +23,9 @@ from .price_rules import RULES, Key, Rows, Weights, add_weights
 
 DEFAULT_TABLE = Path(__file__).parent / "assets" / "prices.csv"
 CONFIDENCES = ("confirmed", "derived", "unconfirmed")
+_ANY_NODE = ("mac", "dram_read_bits", "dram_write_bits")  # their rows say where they are from
 _PER_BIT = (
+    "wire_bits",
     "sram_read_bits",
     "sram_write_bits",
     "dram_read_bits",
@@ -31,7 +34,7 @@ _PER_BIT = (
     "mux_bits",
     "float_overhead",
 )
-KINDS = frozenset((*RULES, *_PER_BIT, "int_add", "float_div_sqrt", "float_exp"))
+KINDS = frozenset((*RULES, *_PER_BIT, "int_add", "mac"))
 COLUMNS = (
     "kind",
     "bits",
@@ -46,7 +49,8 @@ COLUMNS = (
     "note",
 )
 Count = int | float | Fraction
-GROUPS = ("arithmetic", "registers", "conversion", "buffer", "dram")  #: what by_group adds up
+#: what by_group adds up
+GROUPS = ("arithmetic", "registers", "conversion", "vector", "buffer", "wires", "dram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,16 @@ class PriceRow:
 
 @dataclass(frozen=True, eq=False)
 class PriceTable:
-    """Rows by (kind, bits, detail). Raises ValueError where rows are of different nodes."""
+    """Rows by (kind, bits, detail).
+
+    Raises ValueError where rows are of different nodes, DRAM and whole MACs aside.
+    """
 
     rows: Mapping[Key, PriceRow]
     _by_kind: Rows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        nodes = sorted({row.node for row in self.rows.values()})
+        nodes = sorted({row.node for row in self.rows.values() if row.kind not in _ANY_NODE})
         if len(nodes) != 1:
             raise ValueError(f"node must be the same in every row, got {', '.join(nodes)}")
         by_kind: dict[str, list[tuple[float, Key]]] = {}
@@ -111,24 +118,12 @@ class PriceTable:
     @classmethod
     def default(cls) -> "PriceTable":
         """Return the table that is shipped."""
-        text = DEFAULT_TABLE.read_text(encoding="utf-8")
-        return cls({row.key: row for row in read_rows(text, DEFAULT_TABLE.name)})
-
-    @classmethod
-    def load(cls, path: Path) -> "PriceTable":
-        """Return the default table with the rows of a CSV file added or put in place of its own.
-
-        A missing column, an unknown kind, an empty unit, node or source, a number that is negative
-        or not finite, or low > mid > high out of order raises ValueError naming the line.
-        """
-        rows = dict(cls.default().rows)
-        rows |= {row.key: row for row in read_rows(path.read_text(encoding="utf-8"), str(path))}
-        return cls(rows)
+        return _default_table()
 
     @property
     def node(self) -> str:
         """Technology and supply of every row."""
-        return next(iter(self.rows.values())).node
+        return next(row.node for row in self.rows.values() if row.kind not in _ANY_NODE)
 
     @property
     def sources(self) -> list[str]:
@@ -161,6 +156,15 @@ class PriceTable:
         return Interval(low, mid, high)
 
 
+@lru_cache(maxsize=1)
+def _default_table() -> PriceTable:
+    from .sram import sram_rows
+
+    text = DEFAULT_TABLE.read_text(encoding="utf-8")
+    rows = [*read_rows(text, DEFAULT_TABLE.name), *sram_rows("45", "45 nm 0.9 V")]
+    return PriceTable({row.key: row for row in rows})
+
+
 def _width(row: PriceRow) -> float:
     """Where a row stands on its kind's line: bits, or the product of the widths of a multiplier."""
     if row.kind == "int_multiply":
@@ -178,13 +182,14 @@ def read_rows(text: str, name: str) -> list[PriceRow]:
     rows = []
     for record in reader:
         try:
-            rows.append(_read_row(record))
+            rows.append(read_row(record))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
     return rows
 
 
-def _read_row(record: Mapping[str, str | None]) -> PriceRow:
+def read_row(record: Mapping[str, str | None]) -> PriceRow:
+    """Return the row of a record of COLUMNS; what is wrong raises ValueError naming the column."""
     texts = {column: (record.get(column) or "").strip() for column in COLUMNS}
     for column in ("unit", "node", "source"):
         if not texts[column]:
@@ -219,12 +224,13 @@ class EnergyReport:
 
 
 def group_of(kind: str) -> str:
-    """Return which of GROUPS a kind belongs to."""
+    """Return which of GROUPS a kind belongs to; the vector unit's kinds are told by their place."""
     if kind in ("convert", "encode", "requantise", "float_to_int"):
         return "conversion"
     if kind == "register_bits":
         return "registers"
-    return {"sram": "buffer", "dram": "dram"}.get(kind.partition("_")[0], "arithmetic")
+    names = {"sram": "buffer", "dram": "dram", "wire": "wires"}
+    return names.get(kind.partition("_")[0], "arithmetic")
 
 
 def price(events: Mapping[Event, Count], table: PriceTable) -> EnergyReport:

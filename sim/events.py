@@ -5,10 +5,7 @@ energy.py (and a machine model) needs to know. The hardware counted is one two-s
 multiply-accumulate unit per lane, a conversion unit, an on-chip buffer, a DRAM and an fp32 vector
 unit for the update. Every count is of what ran, products by zero included.
 
-Bytes, first version: an operand code is written to the buffer once when it is converted and read
-once per GEMM; a GEMM result is written once as fp32; activations saved for the backward pass go to
-DRAM and come back once; stored weights and optimiser state are read and written in DRAM once per
-update. Tiling, re-reads and what would fit on chip are a machine model's business.
+Words that move are no matter of this file: step_cost.py counts them, from a machine's memories.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,12 +20,9 @@ PHASES = ("forward", "dx", "dw", "update")
 RULES = ("sgd", "adamw", "madam", "integer-madam", "lns-madam")
 
 NOT_COUNTED = (
-    "Not counted in this version: the vector unit outside the update (normalisation, activation "
-    "functions, pooling, softmax, loss, bias addition, and the search for a tensor's largest "
-    "magnitude), layers left unconverted, evaluation; control, clock tree, wires, leakage and "
-    "idle time; operands read again because of tiling. DRAM is charged for saved activations (out "
-    "and back once) and for stored weights and optimiser state (once per update); weights, layer "
-    "outputs and errors of the forward and backward passes are taken to be on chip."
+    "Not counted: evaluation, random numbers (dropout), control, clock tree, leakage and idle "
+    "time, the network between processing elements, halo rows of a convolution read again at a "
+    "tile's edge. Words handed from one operation of the vector unit to the next cost nothing."
 )
 
 
@@ -66,20 +60,13 @@ def gemm_events(
     lanes V > 1: v products of a group make v - 1 tree_add of growing width and one accumulate, so
     that adds and products stay equal in number ("bins": an accumulate per product).
     Per output: convert, W bits to fp32 (a float accumulator needs none). register_bits: operand,
-    product and accumulator flip-flops clocked. Buffer: (m k) and (k n) codes read, 32 m n bits
-    written. Raises TypeError where formats and datapath are of different families.
+    product and accumulator flip-flops clocked. Raises TypeError where formats and datapath are of
+    different families.
     """
     for name, size in (("m", m), ("n", n), ("k", k)):
         require_int(name, size, 0, 1 << 40)
-    events = dict(_compute_events(datapath, a_fmt, b_fmt, m * n, k))
-    add_events(
-        events,
-        {
-            Event("sram_read_bits"): m * k * a_fmt.bits + k * n * b_fmt.bits,
-            Event("sram_write_bits"): m * n * FP32.bits,
-        },
-    )
-    return {event: count for event, count in events.items() if count}
+    events = _compute_events(datapath, a_fmt, b_fmt, m * n, k)
+    return {event: count for event, count in events if count}
 
 
 @lru_cache(maxsize=4096)
@@ -220,10 +207,9 @@ def encode_events(fmt: Format, elements: int, source: Format = FP32) -> Events:
 
     encode (from fp32): detail `gamma=8`, `float` or `int`; none for fp32 itself, which is the
     vector unit's format. requantise (LNS code to LNS code): an exponent addition with rounding.
-    The codes are written to the buffer once.
     """
     require_int("elements", elements, 0, 1 << 50)
-    events: Events = {Event("sram_write_bits"): elements * fmt.bits}
+    events: Events = {}
     if isinstance(source, LNSFormat) and isinstance(fmt, LNSFormat):
         wide = max(source.exponent_bits, fmt.exponent_bits) + 1
         events[Event("requantise", wide)] = elements
@@ -236,14 +222,6 @@ def encode_events(fmt: Format, elements: int, source: Format = FP32) -> Events:
     return {event: count for event, count in events.items() if count}
 
 
-def saved_events(fmt: Format, elements: int) -> tuple[Events, Events]:
-    """Return (write, read): DRAM traffic of activations kept for the weight gradient."""
-    moved = elements * fmt.bits
-    if not moved:
-        return {}, {}
-    return {Event("dram_write_bits"): moved}, {Event("dram_read_bits"): moved}
-
-
 _MULTIPLY = float_multiply(FP32, FP32)
 _ADD = Event("float_add", 32, FP32.name)
 _DIVIDE, _SQRT = (Event("float_div_sqrt", 32, name) for name in ("divide", "sqrt"))
@@ -251,17 +229,17 @@ _EXP = Event("float_exp", 32)
 _COMPARE = Event("compare", 32)
 _ROUND = Event("float_to_int", 32)
 
-# Per element: arithmetic, bits of optimiser state kept in DRAM. Formulas in update_events.
-_UPDATE: dict[str, tuple[Events, int]] = {
-    "sgd": ({_MULTIPLY: 2, _ADD: 2}, 32),
-    "adamw": ({_MULTIPLY: 9, _ADD: 4, _DIVIDE: 1, _SQRT: 1}, 64),
-    "madam": ({_MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3}, 32),
-    "lns-madam": (
-        {_MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3, _ROUND: 1},
-        32,
-    ),
-    "integer-madam": ({_MULTIPLY: 5, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _COMPARE: 2, _ROUND: 1}, 32),
-}
+# Arithmetic per element; formulas in update_events.
+_UPDATE: dict[str, Events] = {
+    "sgd": {_MULTIPLY: 2, _ADD: 2},
+    "adamw": {_MULTIPLY: 9, _ADD: 4, _DIVIDE: 1, _SQRT: 1},
+    "madam": {_MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3},
+    "lns-madam": {
+        _MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3, _ROUND: 1,
+    },
+    "integer-madam": {_MULTIPLY: 5, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _COMPARE: 2, _ROUND: 1},
+}  # fmt: skip
+STATE_BITS = {"sgd": 32, "adamw": 64, "madam": 32, "lns-madam": 32, "integer-madam": 32}
 
 
 def update_events(rule: str, elements: int, update_fmt: Format | None) -> Events:
@@ -277,22 +255,14 @@ def update_events(rule: str, elements: int, update_fmt: Format | None) -> Events
     lns-madam: the same with u rounded to an integer.
     integer-madam: v and u as above; e -= round(lr_factor u) sign w, clamped: 5 multiplies, 1 add,
     divide, sqrt, 2 compares, a rounding; then an addition and two compares on the exponent's
-    width. The format must be an LNSFormat. State v.
-    DRAM: weight and state (fp32) read and written once; the fp32 gradient is read from the buffer.
+    width. The format must be an LNSFormat. State v. STATE_BITS: bits of state per element.
     """
     require_choice("rule", rule, RULES)
     require_int("elements", elements, 0, 1 << 50)
-    arithmetic, state_bits = _UPDATE[rule]
-    per_element = dict(arithmetic)
+    per_element = dict(_UPDATE[rule])
     if rule == "integer-madam":
         if not isinstance(update_fmt, LNSFormat):
             raise ValueError(f"update_fmt must be an LNSFormat for {rule}, got {update_fmt!r}")
         width = update_fmt.exponent_bits + 1
         per_element |= {Event("exponent_add", width): 1, Event("compare", width): 2}
-    moved = state_bits + (FP32.bits if update_fmt is None else update_fmt.bits)
-    per_element |= {
-        Event("sram_read_bits"): FP32.bits,
-        Event("dram_read_bits"): moved,
-        Event("dram_write_bits"): moved,
-    }
     return {event: count * elements for event, count in per_element.items() if elements}

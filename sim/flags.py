@@ -45,7 +45,9 @@ SHARED_HELP = {
     "schedule": "of the learning rate: cosine, constant or step (default: cosine)",
     "table_bits": "width T of the antilog table (default: 8)",
     "overflow": "of the accumulator: saturate or wrap (default: saturate)",
-    "lanes": "products V summed exactly before the accumulator (default: 1)",
+    "lanes": "products V summed exactly before the accumulator (default: the machine's)",
+    "machine": "what the energy and time are of: a name, see `lnsim energy --list`, or a file "
+    "(default: edge-16)",
     "rounding": "of the alignment shift: floor or toward_zero (default: floor)",
     "style": "of the LNS accumulator: direct or bins (default: direct)",
     "threads": "threads per run; the results are repeatable per number (default: 1)",

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from ..kernels import Matrix, Place, matmul_counted, matmul_real, plain_array, quantise
 from ..lns.array import CodeArray
 from ..lns.datapath import AnyDatapath
-from ..lns.format import Format, LNSFormat
+from ..lns.format import FP32, Format, LNSFormat
 from .tally import GemmRecord, Tally
 
 
@@ -18,14 +18,16 @@ def encode_tensor(
     x: npt.NDArray[np.float32],
     fmt: Format,
     scaling: str,
+    source: Format = FP32,
 ) -> CodeArray:
     """Return the codes of `x` in `fmt`, counted under the layer, role and phase.
 
-    scaling: the recipe's; LNS formats always take a scale per tensor.
+    scaling: the recipe's; LNS formats always take a scale per tensor. source: the format the
+    hardware holds `x` in; no event is counted where it is `fmt` itself.
     """
     rule = "none" if isinstance(fmt, LNSFormat) else scaling
     array, counts = quantise(np.ascontiguousarray(x), fmt, scaling=rule)
-    tally.add_encode(layer, role, phase, fmt, counts)
+    tally.add_encode(layer, role, phase, fmt, counts, source)
     return array
 
 

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from ..kernels import Matrix, Place, requantise_fast, to_float32
 from ..lns.array import CodeArray, LNSArray
 from ..lns.codec import encode
-from ..lns.format import LNSFormat
+from ..lns.format import FP32, LNSFormat
 from .gemm import encode_tensor, run_gemm
 from .madam import rms
 from .recipe import Recipe
@@ -112,9 +112,9 @@ class Mapped(nn.Module):
         """
         fmt, recipe = self.recipe.weight, self.recipe
         if not self.coded:
-            real = weight.detach().numpy()
+            real, stored = weight.detach().numpy(), recipe.update or FP32
             return encode_tensor(
-                self.tally, self.layer_name, "weight", "forward", real, fmt, recipe.scaling
+                self.tally, self.layer_name, "weight", "forward", real, fmt, recipe.scaling, stored
             )
         codes = self.stored("weight")
         assert codes is not None

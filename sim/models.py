@@ -1,5 +1,6 @@
 """The networks that come with lnsim, in plain PyTorch, initialised from a seed."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,7 +14,7 @@ Shape = tuple[int, ...]
 
 def mlp(input_shape: Shape, classes: int) -> nn.Module:
     """Two hidden layers: 256 and 128 for 784 inputs and more, 64 and 32 below."""
-    inputs = int(torch.tensor(input_shape).prod())
+    inputs = math.prod(input_shape)
     first, second = (256, 128) if inputs >= 784 else (64, 32)
     return nn.Sequential(
         nn.Flatten(),

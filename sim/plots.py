@@ -215,7 +215,7 @@ def _label(axes: Any, points: Sequence[Point], looks: dict[str, tuple[str, str]]
             path_effects=[withStroke(linewidth=3, foreground="white")],
         )
         size = note.get_window_extent(renderer)
-        offset, box = _free_place(axes, (x, y), size.width, size.height, taken, scale)
+        offset, box = free_place(axes, (x, y), size.width, size.height, taken, scale)
         note.set_position(offset)
         taken.append(box)
 
@@ -231,7 +231,7 @@ def _pixels(axes: Any, box: tuple[float, float, float, float]) -> Bbox:
     return Bbox.from_extents(x0 - 3, y0 - 3, x1 + 3, y1 + 3)
 
 
-def _free_place(
+def free_place(
     axes: Any,
     spot: tuple[float, float],
     width: float,

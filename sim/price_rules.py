@@ -120,6 +120,49 @@ def _encode(event: Event, rows: Rows) -> Weights:
     return _sum(last, _shifter(rows, _FP32_SIGNIFICAND))
 
 
+def _scaled_fp32(event: Event, rows: Rows) -> Weights:
+    """A division, root or exponential: its fp32 row, by the square of the significand's bits."""
+    fp32 = [key for _, key in rows.get(event.kind, ()) if key[1] == 32 and key[2] == event.detail]
+    if not fp32:
+        raise ValueError(f"prices must have a 32-bit row for {event}, got none")
+    return {fp32[0]: (_significand(event.bits) / _FP32_SIGNIFICAND) ** 2}
+
+
+def _significand(bits: int) -> int:
+    """Significand bits of the vector unit's formats: fp16 has 11, bf16 is charged as fp16."""
+    return _FP32_SIGNIFICAND if bits >= 32 else 11 if bits >= 16 else 4
+
+
+def _wire(event: Event, rows: Rows) -> Weights:
+    """Bits times the way: detail `1.5mm`."""
+    return {rows["wire_bits"][0][1]: float(event.detail.removesuffix("mm"))}
+
+
+def _sram(event: Event, rows: Rows) -> Weights:
+    """A bit of a word of `bits`, from a bank of `detail` bytes (`65536B`).
+
+    Between measured banks linear in the root of the capacity, as CACTI's own curve nearly is,
+    beyond them proportional to it; between measured word widths linear, beyond them the nearest.
+    """
+    grid: dict[int, list[tuple[float, Key]]] = {}
+    for _, key in rows[event.kind]:
+        grid.setdefault(key[1], []).append((_bank_bytes(key[2]) ** 0.5, key))
+    widths, root = sorted(grid), _bank_bytes(event.detail) ** 0.5
+    width = min(max(event.bits, widths[0]), widths[-1])
+    low = max(w for w in widths if w <= width)
+    high = min(w for w in widths if w >= width)
+    share = (width - low) / (high - low) if high > low else 0.0
+    total: Weights = {}
+    for at, part in ((low, 1.0 - share), (high, share)):
+        if part:
+            add_weights(total, interpolate(sorted(grid[at]), root), part)
+    return total
+
+
+def _bank_bytes(detail: str) -> int:
+    return int(detail.removesuffix("B"))
+
+
 def _float_to_int(event: Event, rows: Rows) -> Weights:
     return _sum(_shifter(rows, _FP32_SIGNIFICAND), _adder(rows, _FP32_SIGNIFICAND))
 
@@ -144,6 +187,11 @@ RULES: dict[str, Rule] = {
     "convert": _convert,
     "encode": _encode,
     "float_to_int": _float_to_int,
+    "float_div_sqrt": _scaled_fp32,
+    "float_exp": _scaled_fp32,
+    "sram_read_bits": _sram,
+    "sram_write_bits": _sram,
+    "wire_bits": _wire,
 }
 
 # What the report prints: how each kind is priced where the table has no row of its own.
@@ -169,4 +217,12 @@ RULE_TEXT: dict[str, str] = {
         "(code bits)"
     ),
     "float_to_int": "shift (24) + int_add (24)",
+    "float_div_sqrt, float_exp": (
+        "the fp32 row times the square of the significand's share of 24 bits"
+    ),
+    "sram_read_bits, sram_write_bits": (
+        "a bank by its bytes: linear in the root of the capacity between CACTI's, proportional to "
+        "it outside; linear in the word's width"
+    ),
+    "wire_bits": "per mm",
 }

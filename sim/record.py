@@ -12,16 +12,18 @@ from typing import Any
 import numba
 
 from .checkpoint import Progress
-from .energy import ZERO, EnergyReport, Interval, PriceTable, price
-from .events import Events, add_events
+from .energy import PriceTable
 from .run_config import RunConfig
+from .run_cost import run_cost, run_energy, run_time
 from .tally import Tally
+from .workload import Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def make_record(
     config: RunConfig,
+    workload: Workload,
     tally: Tally,
     progress: Progress,
     steps_per_epoch: int,
@@ -33,13 +35,15 @@ def make_record(
 
     The same configuration gives the same values on the same versions, but for "seconds",
     "machine" and "time". "lr" is the rate the schedule scales; train adds
-    "undefined_directions", Madam's 0/0. Counts and events are totals over the training steps.
-    Energies are pJ: "per_step_pj" is the total over the steps begun, "on_chip_per_step_pj" leaves
-    DRAM out, the parts ("by_phase", "by_kind", "by_group") are per step too, "per_epoch_pj" is
-    per_step_pj times steps_per_epoch.
+    "undefined_directions", Madam's 0/0. Counts and events are totals over the training steps;
+    "events" are those of run_cost.run_cost, "counted_events" the part that was counted while the
+    run ran. "energy" is that of run_cost.run_energy, "step" that of run_cost.run_time, both None
+    where no step was begun. "accelerator" is the machine simulated, "machine" the one that ran it.
     """
     history = progress.history
     counts = tally.as_dict()
+    cost = run_cost(config, workload, tally, progress.begun)
+    steps = progress.begun
     return {
         "id": config.run_id,
         "label": config.label,
@@ -53,8 +57,14 @@ def make_record(
         "steps_per_epoch": steps_per_epoch,
         "counts": counts["encodes"],
         "accumulators": counts["accumulators"],
-        "events": counts["events"],
-        "energy": _energy(tally, progress.begun, steps_per_epoch, table),
+        "counted_events": counts["events"],
+        "events": {
+            phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(events.items())]
+            for phase, events in cost.events().items()
+        },
+        "energy": run_energy(cost, steps, steps_per_epoch, table) if steps else None,
+        "step": run_time(cost) if steps else None,
+        "accelerator": cost.step.machine.as_dict(),
         "overflow_rule": config.recipe().overflow_rule,
         "node": table.node,
         "price_sources": table.sources,
@@ -65,34 +75,6 @@ def make_record(
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(seconds, 3),
     }
-
-
-def _energy(
-    tally: Tally, steps: int, steps_per_epoch: int, table: PriceTable
-) -> dict[str, Any] | None:
-    """Energy of an average step; None where no step was begun."""
-    if not steps:
-        return None
-    every: Events = {}
-    by_phase = {}
-    for phase, events in tally.events.items():
-        by_phase[phase] = _part(price(events, table).total, steps)
-        add_events(every, events)
-    report: EnergyReport = price(every, table)
-    per_step = report.total.scaled(1 / steps)
-    on_chip = sum((part for group, part in report.by_group.items() if group != "dram"), ZERO)
-    return {
-        "per_step_pj": per_step.as_dict(),
-        "on_chip_per_step_pj": _part(on_chip, steps),
-        "per_epoch_pj": per_step.scaled(steps_per_epoch).as_dict(),
-        "by_phase": by_phase,
-        "by_kind": {kind: _part(part, steps) for kind, part in sorted(report.by_kind.items())},
-        "by_group": {group: _part(part, steps) for group, part in report.by_group.items()},
-    }
-
-
-def _part(part: Interval, steps: int) -> dict[str, float]:
-    return part.scaled(1 / steps).as_dict()
 
 
 def numba_threads(config: RunConfig) -> int:

@@ -8,9 +8,11 @@ from typing import Any
 
 from .config import SweepConfig
 from .data_table import DATASETS
-from .energy import Interval, PriceTable
+from .energy import Interval, PriceRow, PriceTable
 from .events import NOT_COUNTED
+from .machine import get_machine
 from .price_rules import RULE_TEXT
+from .price_tables import table_of_node
 from .store import Record, write_atomic
 from .tables import (
     Summary,
@@ -22,14 +24,16 @@ from .tables import (
     summarise,
     summary_row,
 )
-from .units import digits, energy_text, unit_of
+from .units import digits, energy_text, time_text, unit_of
 
 ASSETS = Path(__file__).parent / "assets"
 GROUP_TEXTS = {
     "arithmetic": "arithmetic",
     "registers": "registers",
     "conversion": "conversion between formats",
-    "buffer": "on-chip buffer",
+    "vector": "vector unit",
+    "buffer": "on-chip buffers",
+    "wires": "wires",
     "dram": "DRAM",
 }
 OUTPUTS = ("results.csv", "summary.csv", "accuracy_energy.png", "report.html")
@@ -46,6 +50,7 @@ class Line:
     per_step: str
     on_chip: str
     per_epoch: str
+    time: str  #: of a step, with its unit
     saturated: str
     underflowed: str
     overflowed: str
@@ -59,7 +64,7 @@ def write_outputs(folder: Path, config: SweepConfig, records: Sequence[Record]) 
     from .plots import accuracy_energy_png
 
     summaries = summarise(records)
-    table = PriceTable.default()
+    table = table_of_node(get_machine(config.machine).node)
     picture = accuracy_energy_png(summaries, caption(config), table.node)
     write_atomic(folder / "results.csv", csv_text([result_row(record) for record in records]))
     write_atomic(folder / "summary.csv", csv_text([summary_row(row) for row in summaries]))
@@ -75,7 +80,7 @@ def caption(config: SweepConfig) -> str:
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0–{config.seeds - 1}"
     text = (
         f"{info.title} ({images} images), {config.model}, {config.epochs} epochs "
-        f"of batches of {config.batch}, {seeds}"
+        f"of batches of {config.batch}, {seeds}, machine {config.machine}"
     )
     return text + (f", at most {config.max_steps} steps" if config.max_steps else "")
 
@@ -133,6 +138,7 @@ def lines(summaries: Sequence[Summary]) -> list[Line]:
             per_step=energy(row.per_step, "step"),
             on_chip=energy(row.on_chip, "step"),
             per_epoch=energy(row.per_epoch, "epoch"),
+            time="–" if row.step_seconds is None else time_text(row.step_seconds),
             saturated=percent(row.saturated, row.encoded),
             underflowed=percent(row.underflowed, row.encoded),
             overflowed=percent(row.overflowed, row.outputs),
@@ -206,6 +212,13 @@ def origin(records: Sequence[Record]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in found.items()}
 
 
+def _rows_used(summaries: Sequence[Summary], table: PriceTable) -> list[PriceRow]:
+    """The rows that any configuration's energy rests on."""
+    events = {event for summary in summaries for event in summary.events}
+    used = {key for event in events for key in table.weights(event)}
+    return [row for key, row in table.rows.items() if key in used]
+
+
 def html(
     config: SweepConfig,
     records: Sequence[Record],
@@ -238,8 +251,9 @@ def html(
         groups=GROUP_TEXTS,
         shares=[(row.label, energy_shares(row)) for row in summaries],
         counters=[(row.label, counter_rows(records, row.label)) for row in summaries],
-        prices=list(table.rows.values()),
+        prices=_rows_used(summaries, table),
         node=table.node,
+        machine=config.machine,
         not_counted=NOT_COUNTED,
         origin=origin(records),
         seeds=config.seeds,

@@ -13,6 +13,7 @@ from ..lns.checks import require_choice, require_int, require_power_of_two
 from ..lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath
 from ..lns.format import LNSFormat
 from .data_table import DATASETS
+from .machine import Machine, check_trainable, get_machine
 from .recipe import DEFAULT_LR, OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe, with_overflow
 
 MODEL_NAMES = ("cnn", "mlp", "resnet18")
@@ -44,7 +45,7 @@ class RunConfig:
     accumulator_bits: int | None = None  #: W, default 24; LNS and fp8-fixed
     guard: int | None = None  #: headroom bits, default 4
     overflow: str | None = None  #: "saturate" (default) or "wrap"
-    lanes: int | None = None  #: V, default 1
+    lanes: int | None = None  #: V, default the machine's
     rounding: str | None = None  #: alignment, "floor" (default) or "toward_zero"
     style: str | None = None  #: LNS, "direct" (default) or "bins"
     format_overflow: str | None = None  #: float conversions: "saturate", "infinity"; None: by width
@@ -56,6 +57,7 @@ class RunConfig:
     epochs: int = 10
     batch: int = 64
     seed: int = 0
+    machine: str = "edge-16"  #: a shipped machine or a TOML or YAML file; costs, not values
     threads: int = 1
     limit_train: int | None = None  #: use the first so many training images
     limit_test: int | None = None
@@ -66,6 +68,7 @@ class RunConfig:
         require_choice("model", self.model, MODEL_NAMES)
         require_choice("format", self.format, FORMAT_NAMES)
         require_choice("schedule", self.schedule, SCHEDULES)
+        check_trainable(get_machine(self.machine))
         for name, high in (("epochs", 10**6), ("batch", 10**6), ("threads", 1024)):
             require_int(name, getattr(self, name), 1, high)
         require_int("seed", self.seed, 0, 2**32 - 1)
@@ -111,7 +114,8 @@ class RunConfig:
         bits = require_int("accumulator_bits", self._default("accumulator_bits", 24), 4, 62)
         require_int("guard", self._default("guard", 4), 0, bits - 2)
         require_choice("overflow", self._default("overflow", "saturate"), ("saturate", "wrap"))
-        require_int("lanes", self._default("lanes", 1), 1, 1024)
+        usual = get_machine(self.machine).lanes
+        require_int("lanes", self._default("lanes", usual), 1, 1024)
         require_choice("rounding", self._default("rounding", "floor"), ("floor", "toward_zero"))
 
     def _fill_code(self) -> None:
@@ -148,6 +152,11 @@ class RunConfig:
             accumulator = self._accumulator("direct")
             recipe = replace(recipe, datapath=FloatDatapath(accumulator=accumulator))
         return recipe
+
+    def accelerator(self) -> Machine:
+        """Return the machine this run is costed on, with the run's own lanes."""
+        machine = get_machine(self.machine)
+        return machine if self.lanes is None else machine.with_changes(lanes=self.lanes)
 
     def _accumulator(self, style: str) -> Accumulator:
         return Accumulator(
@@ -194,12 +203,13 @@ class RunConfig:
             "accumulator_bits": (24, "W{}"),
             "guard": (4, "guard {}"),
             "overflow": ("saturate", "{}"),
-            "lanes": (1, "V{}"),
+            "lanes": (get_machine(self.machine).lanes, "V{}"),
             "rounding": ("floor", "{}"),
             "style": ("direct", "{}"),
             "format_overflow": (None, "to {}"),
             "update_exponent_bits": (15, "U{}"),
             "update_gamma": (_usual_update_gamma(self), "UG{}"),
+            "machine": ("edge-16", "on {}"),
             "lr": (DEFAULT_LR[_set(self.optimiser)], "lr {:g}"),
         }
         given = {name: getattr(self, name) for name in usual}

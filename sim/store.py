@@ -67,13 +67,16 @@ class Folder:
     def finished(self, config: RunConfig) -> Record | None:
         """Return the record of a finished run of exactly this configuration, else None.
 
-        A file that is damaged, of another configuration, or of a run that failed does not count.
+        A file that is damaged, of another configuration or machine, or of a run that failed does
+        not count.
         """
         try:
             record = json.loads(self.record_path(config).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         if not isinstance(record, dict) or record.get("config") != config.as_dict():
+            return None
+        if record.get("accelerator") != config.accelerator().as_dict():  # its file has changed
             return None
         return record if record.get("status") in FINISHED else None
 

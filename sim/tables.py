@@ -30,6 +30,7 @@ class Summary:
     accuracy_std: float | None  #: sample standard deviation over seeds; None below two runs
     per_step: Interval | None  #: pJ
     per_epoch: Interval | None  #: pJ
+    step_seconds: tuple[float, float] | None  #: vector unit beside the array, and after it
     by_group: dict[str, Interval]  #: pJ per step, over energy.GROUPS; empty without energy
     encoded: int  #: elements converted over the runs
     saturated: int
@@ -132,6 +133,7 @@ def _summary(group: list[Record]) -> Summary:
         accuracy_std=stdev(accuracy) if len(accuracy) > 1 else None,
         per_step=_mean(steps),
         per_epoch=_mean(epochs),
+        step_seconds=_times(good),
         by_group={
             group: mean
             for group in GROUPS
@@ -146,6 +148,12 @@ def _summary(group: list[Record]) -> Summary:
         overflow_rule=next((r["overflow_rule"] for r in group if r.get("overflow_rule")), ""),
         events=_events(good),
     )
+
+
+def _times(records: list[Record]) -> tuple[float, float] | None:
+    """Time of a step; the same in every run of a configuration."""
+    step = next((record["step"] for record in records if record.get("step")), None)
+    return step and (step["overlapped_seconds"], step["sequential_seconds"])
 
 
 def _mean(parts: list[Interval]) -> Interval | None:
@@ -179,6 +187,8 @@ def summary_row(summary: Summary) -> dict[str, Any]:
             row[f"energy_{name}_{end}_pj"] = energy and getattr(energy, end)
     for group, part in summary.by_group.items():
         row |= {f"energy_per_step_{group}_{end}_pj": v for end, v in part.as_dict().items()}
+    for name, at in (("overlapped", 0), ("sequential", 1)):
+        row[f"step_{name}_s"] = summary.step_seconds and summary.step_seconds[at]
     row["saturated_percent"] = share(summary.saturated, summary.encoded)
     row["underflowed_percent"] = share(summary.underflowed, summary.encoded)
     row["accumulator_overflow_percent"] = share(summary.overflowed, summary.outputs)

@@ -23,13 +23,11 @@ from .events import (
     add_events,
     encode_events,
     gemm_events,
-    saved_events,
 )
 
 # A run asks for the events of the same few tensors again and again; the answers are only read.
 _gemm_events = lru_cache(maxsize=4096)(gemm_events)
 _encode_events = lru_cache(maxsize=4096)(encode_events)
-_saved_events = lru_cache(maxsize=4096)(saved_events)
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
 
@@ -71,19 +69,12 @@ class Tally:
         counts: EncodeCounts,
         source: Format = FP32,
     ) -> None:
-        """Count one tensor's conversion from `source` to `fmt`.
-
-        An activation converted in the forward phase is also saved for the backward pass: written
-        to DRAM now and read in phase dw.
-        """
+        """Count one tensor's conversion from `source` to `fmt`."""
         if not self.enabled:
             return
         self.add_counts(layer, role, counts)
-        self.add_events(phase, _encode_events(fmt, int(counts.elements), source))
-        if role == "activation" and phase == "forward":
-            write, read = _saved_events(fmt, int(counts.elements))
-            self.add_events("forward", write)
-            self.add_events("dw", read)
+        if source != fmt:
+            self.add_events(phase, _encode_events(fmt, int(counts.elements), source))
 
     def add_counts(self, layer: str, role: str, counts: EncodeCounts) -> None:
         """Count a rounding that was no conversion: integer Madam's clamp of stored exponents."""

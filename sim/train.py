@@ -29,10 +29,13 @@ from .data import Dataset, load_data
 from .energy import PriceTable
 from .models import make_model
 from .optim import make_optimiser, set_lr_scale, undefined_directions
+from .price_tables import table_of_node
 from .recipe import Recipe
 from .record import make_record, numba_threads
 from .run_config import RunConfig
+from .run_cost import run_workload
 from .tally import Tally
+from .workload import Workload
 
 EVAL_BATCH = 500  #: images per batch in evaluation
 FINAL_LR = 0.1  #: the schedules' last factor
@@ -53,6 +56,7 @@ class _Run:
     model: torch.nn.Module
     optimiser: Any
     tally: Tally
+    workload: Workload
     steps_per_epoch: int
     progress: Progress
 
@@ -76,7 +80,8 @@ def train(
 
     on_step(done, total) is called after every step. checkpoint: file written after every epoch and
     every `checkpoint_every` steps or `checkpoint_seconds` seconds; resume: continue from it if it
-    exists, to the same bits as a run that was never interrupted. prices: default table if None. A
+    exists, to the same bits as a run that was never interrupted. prices: the shipped
+    table of the machine's node if None. A
     loss or operand that is not finite ends the run with status "diverged"; the record is complete
     up to there. torch's and Numba's thread counts are those of the configuration while this runs
     and are put back afterwards.
@@ -85,7 +90,7 @@ def train(
         raise ValueError("checkpoint must be given to resume, got None")
     if checkpoint_every is not None:
         require_int("checkpoint_every", checkpoint_every, 1, 10**9)
-    table = PriceTable.default() if prices is None else prices
+    table = table_of_node(config.accelerator().node) if prices is None else prices
     start = time.perf_counter()
     with _settings(config):
         run = _prepare(config)
@@ -116,7 +121,7 @@ def train(
             reason = str(error)
     seconds = earlier + time.perf_counter() - start
     record = make_record(
-        config, run.tally, run.progress, run.steps_per_epoch, table, reason, seconds
+        config, run.workload, run.tally, run.progress, run.steps_per_epoch, table, reason, seconds
     )
     return record | {"undefined_directions": undefined_directions(run.optimiser)}
 
@@ -160,7 +165,8 @@ def _prepare(config: RunConfig) -> _Run:
     assert isinstance(tally, Tally)
     tally.reset()  # a conversion at the start is no part of a step
     steps = len(data.train_y) // config.batch
-    return _Run(config, recipe, data, model, optimiser, tally, steps, Progress())
+    workload = run_workload(config.model, tuple(shape), data.classes, config.batch)
+    return _Run(config, recipe, data, model, optimiser, tally, workload, steps, Progress())
 
 
 def _limited(data: Dataset, config: RunConfig) -> Dataset:

@@ -1,4 +1,4 @@
-"""Energies for people: everything inside is pJ, only reports speak of µJ or mJ."""
+"""Energies and times for people: everything inside is pJ and seconds."""
 
 from .energy import Interval
 
@@ -9,6 +9,14 @@ def unit_of(energy_pj: float) -> tuple[str, float]:
     """Return (unit, unit per pJ), the largest unit in which `energy_pj` is at least 1."""
     size, unit = max((u for u in _UNITS if u[0] <= energy_pj), default=_UNITS[0])
     return unit, 1.0 / size
+
+
+def time_text(seconds: tuple[float, float]) -> str:
+    """Return `low–high unit`, or one number where both print alike, in a unit of 1 and more."""
+    units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+    size, unit = next((u for u in units if seconds[1] >= u[0]), units[-1])
+    low, high = (digits(value / size) for value in seconds)
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def digits(value: float) -> str:

@@ -44,7 +44,13 @@ def test_the_wheel_carries_code_and_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"lnsim"}
-    for needed in ("lns/format.py", "kernels/matmul.py", "sim/cli.py", "sim/assets/prices.csv"):
+    for needed in (
+        "lns/format.py",
+        "kernels/matmul.py",
+        "sim/cli.py",
+        "sim/assets/prices.csv",
+        "sim/assets/machines/edge-16.toml",
+    ):
         assert f"lnsim/{needed}" in names
     assert any(name.endswith(".npz") for name in names)
     assert any(name.endswith("LICENSE") for name in names)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from lnsim.sim.cli import main
 from lnsim.sim.config import SweepConfig, load_sweep
-from lnsim.sim.energy import Interval, PriceTable
+from lnsim.sim.energy import GROUPS, Interval, PriceTable
+from lnsim.sim.events import Event
 from lnsim.sim.plots import accuracy_energy_png, points_of
 from lnsim.sim.report import OUTPUTS, caption, lines, percent, write_outputs
 from lnsim.sim.run_config import RunConfig
@@ -127,8 +128,17 @@ def test_the_page_is_self_contained_and_complete(swept: Path) -> None:
         assert record["label"] in text
         assert record["overflow_rule"] in text
         assert record["versions"]["numba"] in text
-    for row in PriceTable.default().rows.values():
-        assert row.source in text
+    table = PriceTable.default()
+    rows = {
+        key
+        for record in records_of(swept)
+        for events in record["events"].values()
+        for kind, bits, detail, _ in events
+        for key in table.weights(Event(kind, bits, detail))
+    }
+    assert len(rows) > 15
+    for key in rows:
+        assert table.rows[key].source in text
     assert "cannot be ranked" in text
     assert "Not counted" in text
 
@@ -189,9 +199,7 @@ def record_of(
         "energy": {
             "per_step_pj": {"low": mid / 2, "mid": mid, "high": mid * 1.25},
             "per_epoch_pj": {"low": mid, "mid": mid * 5, "high": mid * 8},
-            "by_group": dict.fromkeys(
-                ("arithmetic", "registers", "conversion", "buffer", "dram"), group
-            ),
+            "by_group": dict.fromkeys(GROUPS, group),
         },
         "overflow_rule": "saturates",
         "node": "45 nm",
@@ -283,7 +291,7 @@ def test_labels_do_not_overlap() -> None:
     import lnsim.sim.plots as plots
 
     placed: list[Any] = []
-    original = plots._free_place
+    original = plots.free_place
 
     def remember(axes: Any, spot: Any, *rest: Any) -> Any:
         offset, box = original(axes, spot, *rest)
@@ -296,7 +304,7 @@ def test_labels_do_not_overlap() -> None:
         for s in range(2)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "_free_place", remember)
+        patch.setattr(plots, "free_place", remember)
         accuracy_energy_png(summarise(records), "caption", "45 nm")
     assert len(placed) == 10
     for i, (box, frame, _) in enumerate(placed):
@@ -350,5 +358,5 @@ def test_the_caption_says_what_was_trained() -> None:
     """Data, network, epochs, batch and seeds; limits where there are any."""
     assert caption(SweepConfig(seeds=1, limit_train=100, max_steps=7)) == (
         "UCI optical digits, 8 x 8 (100 images), mlp, 10 epochs of batches of 64, seed 0, "
-        "at most 7 steps"
+        "machine edge-16, at most 7 steps"
     )

@@ -205,12 +205,15 @@ def test_a_record_of_another_configuration_or_a_failed_run_is_not_done(tmp_path:
     """The file's name alone proves nothing."""
     run, other = TINY.runs()[:2]
     folder = Folder(tmp_path)
-    record = {"config": run.as_dict(), "status": "ok"}
+    machine = run.accelerator().as_dict()
+    record = {"config": run.as_dict(), "status": "ok", "accelerator": machine}
     write_record(folder.record_path(run), record)
     assert folder.finished(run) == record
-    write_record(folder.record_path(run), {"config": other.as_dict(), "status": "ok"})
+    write_record(folder.record_path(run), record | {"config": other.as_dict()})
     assert folder.finished(run) is None
-    write_record(folder.record_path(run), {"config": run.as_dict(), "status": "failed"})
+    write_record(folder.record_path(run), record | {"status": "failed"})
+    assert folder.finished(run) is None
+    write_record(folder.record_path(run), record | {"accelerator": machine | {"rows": 8}})
     assert folder.finished(run) is None
 
 

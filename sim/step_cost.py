@@ -1,0 +1,298 @@
+"""The cost of a training step on a machine in a recipe's formats: cycles, words moved, events.
+
+Every word is counted at every level, reads and writes. For one GEMM (M, K) x (K, N):
+
+    DRAM     operands as its tiling fetches them, partial sums that leave the chip and come back
+    buffers  ifmap, filter: filled from DRAM, read by the array; ofmap: partial sums written and
+             read by the array, those spilled to DRAM, each result read once by the vector unit
+    wires    everything between buffers and array
+    array    the events of its multiply-accumulates
+
+Around the GEMMs: a tensor is encoded once for all of them and its codes are written to DRAM, from
+where they are fetched; a weight's codes are made once a step from its stored form. Where a scale
+has to be found first ("two-pass") the vector unit's words are written and read back, in the ofmap
+buffer if half of it holds them, else in DRAM. The update reads gradient, stored weight and state
+and writes the latter two.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..lns.datapath import AnyDatapath
+from ..lns.format import FloatFormat, Format, LNSFormat
+from .events import PHASES, STATE_BITS, Event, Events, add_events, encode_events, update_events
+from .gemm_traffic import LayerCost, ceil_div, cost_gemm
+from .mac_prices import MacSource, get_mac_source
+from .machine import Buffer, Machine
+from .multiplications import count_multiplications
+from .recipe import Recipe
+from .vector_events import vector_events
+from .workload import Tensor, VectorOp, Workload
+
+COMPONENTS = (
+    "array",
+    "conversion",
+    "vector unit",
+    "ifmap buffer",
+    "filter buffer",
+    "ofmap buffer",
+    "wires",
+    "dram",
+)
+BUFFERS = ("ifmap", "filter", "ofmap")
+Part = tuple[str, str]  # phase, component
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """Of one phase."""
+
+    array: int = 0  #: stall-free
+    limited: int = 0  #: the array with its memories' bandwidth
+    vector: int = 0  #: vector unit with DRAM at its bandwidth
+
+
+@dataclass(frozen=True, eq=False)
+class StepCost:
+    """What a step takes. Events are exact counts; prices come later (energy.price)."""
+
+    workload: Workload
+    machine: Machine
+    recipe: Recipe
+    mac_prices: str
+    layers: tuple[LayerCost, ...]
+    parts: Mapping[Part, Events]
+    cycles: Mapping[str, Cycles]  #: by phase
+    multiplications: Mapping[Part, Mapping[str, int]]  #: (phase, unit) -> cause -> count
+
+    def events(self) -> Events:
+        """Return the events of the whole step."""
+        total: Events = {}
+        for events in self.parts.values():
+            add_events(total, events)
+        return total
+
+    @property
+    def sequential_cycles(self) -> int:
+        """The step if array and vector unit take turns."""
+        return sum(c.limited + c.vector for c in self.cycles.values())
+
+    @property
+    def overlapped_cycles(self) -> int:
+        """The step if the vector unit works while the array does, phase by phase."""
+        return sum(max(c.limited, c.vector) for c in self.cycles.values())
+
+
+def cost_step(
+    workload: Workload, machine: Machine, recipe: Recipe, mac_prices: str = "components"
+) -> StepCost:
+    """Return what one step of `workload` takes on `machine` in `recipe`'s formats.
+
+    The recipe's fixed-point accumulators add `machine.lanes` products at a time. The same input
+    gives the same result. Raises ValueError where a buffer cannot hold the smallest tile, or
+    `mac_prices` has no price for a format.
+    """
+    recipe = replace(recipe, datapath=with_lanes(recipe.datapath, machine.lanes))
+    source = get_mac_source(mac_prices)
+    parts: dict[Part, Events] = {}
+    layers = tuple(cost_gemm(gemm, machine, recipe) for gemm in workload.gemms)
+    for layer in layers:
+        _add_gemm(parts, layer, machine, recipe, source)
+    for tensor in workload.tensors:
+        _add_tensor(parts, tensor, machine, recipe)
+    for op in workload.vector:
+        _add_vector(parts, op, machine)
+    _add_update(parts, workload, machine, recipe)
+    return StepCost(
+        workload=workload,
+        machine=machine,
+        recipe=recipe,
+        mac_prices=mac_prices,
+        layers=layers,
+        parts={key: parts[key] for key in _keys() if parts.get(key)},
+        cycles=_cycles(layers, parts, workload, machine, recipe),
+        multiplications=count_multiplications(layers, workload, recipe),
+    )
+
+
+def with_lanes(datapath: AnyDatapath, lanes: int) -> AnyDatapath:
+    """Return the datapath with a fixed-point accumulator of so many lanes; a float one as it is."""
+    accumulator = datapath.accumulator
+    if isinstance(accumulator, FloatFormat) or accumulator.lanes == lanes:
+        return datapath
+    return replace(datapath, accumulator=replace(accumulator, lanes=lanes))
+
+
+def _keys() -> Iterator[Part]:
+    return ((phase, component) for phase in PHASES for component in COMPONENTS)
+
+
+def _add(
+    parts: dict[Part, Events], phase: str, component: str, events: Mapping[Event, int]
+) -> None:
+    add_events(parts.setdefault((phase, component), {}), events)
+
+
+def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
+    """Return the events of so many bits read and written: word width, bytes of a bank."""
+    detail = f"{buffer.bank_bytes}B"
+    events = {
+        Event("sram_read_bits", buffer.word_bits, detail): reads,
+        Event("sram_write_bits", buffer.word_bits, detail): writes,
+    }
+    return {event: count for event, count in events.items() if count}
+
+
+def _add_dram(
+    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
+) -> None:
+    kind = machine.dram.kind
+    events = {
+        Event("dram_read_bits", 0, kind): reads,
+        Event("dram_write_bits", 0, kind): writes,
+    }
+    _add(parts, phase, "dram", {event: count for event, count in events.items() if count})
+
+
+def _add_gemm(
+    parts: dict[Part, Events], layer: LayerCost, machine: Machine, recipe: Recipe, source: MacSource
+) -> None:
+    gemm, moved, widths, times = layer.gemm, layer.moved, layer.widths, layer.gemm.count
+    a, b = getattr(recipe, gemm.a_role), getattr(recipe, gemm.b_role)
+    for event, count in source.events(recipe.datapath, a, b, gemm.M, gemm.N, gemm.K).items():
+        component = "conversion" if event.kind == "convert" else "array"
+        _add(parts, gemm.phase, component, {event: count * times})
+    spilled = moved.partial_spills * widths.partial
+    reads = moved.dram_a * widths.a + moved.dram_b * widths.b + spilled
+    _add_dram(parts, gemm.phase, machine, reads * times, spilled * times)
+    if source.covers_buffers:
+        return
+    for name, width in (("ifmap", widths.a), ("filter", widths.b), ("ofmap", widths.partial)):
+        out = getattr(moved, f"{name}_reads") * width * times
+        into = getattr(moved, f"{name}_writes") * width * times
+        events = sram_events(getattr(machine, name), out, into)
+        _add(parts, gemm.phase, f"{name} buffer", events)
+    if machine.wire_mm:
+        array = layer.array
+        bits = array.sram_ifmap_reads * widths.a + array.sram_filter_reads * widths.b
+        bits += (array.sram_ofmap_writes + array.sram_ofmap_reads) * widths.partial
+        _add(
+            parts,
+            gemm.phase,
+            "wires",
+            {Event("wire_bits", 0, f"{machine.wire_mm:g}mm"): bits * times},
+        )
+
+
+def stored_format(recipe: Recipe, machine: Machine) -> Format:
+    """Return the format a weight is stored in between steps."""
+    return machine.vector.fmt if recipe.update is None else recipe.update
+
+
+def _needs_scale(fmt: Format, recipe: Recipe, machine: Machine) -> bool:
+    scaled = isinstance(fmt, LNSFormat) or recipe.scaling == "amax"
+    return scaled and machine.vector.scale == "two-pass"
+
+
+def _add_tensor(
+    parts: dict[Part, Events], tensor: Tensor, machine: Machine, recipe: Recipe
+) -> None:
+    """Encoding a tensor and writing its codes."""
+    fmt: Format | None = getattr(recipe, tensor.role)  # None: it stays as it is
+    vector, n = machine.vector.fmt, tensor.elements
+    phase = tensor.phase
+    if tensor.role == "weight":
+        assert fmt is not None
+        _add_weight(parts, n, fmt, machine, recipe)
+        return
+    if fmt is None or fmt == vector:  # nothing to convert: the words themselves are written
+        if not (tensor.far or tensor.stored):
+            _add_dram(parts, phase, machine, 0, n * vector.bits)
+        return
+    _add(parts, phase, "conversion", encode_events(fmt, n))
+    if _needs_scale(fmt, recipe, machine):
+        if tensor.far:
+            _add_dram(parts, phase, machine, 2 * n * vector.bits, 0)
+        else:
+            _add_again(parts, phase, machine, n, 0 if tensor.stored else n)
+    elif tensor.far:
+        _add_dram(parts, phase, machine, n * vector.bits, 0)
+    _add_dram(parts, phase, machine, 0, n * fmt.bits)
+    if tensor.role == "gradient":  # the update reads it as the vector unit's words
+        return
+
+
+def _add_weight(
+    parts: dict[Part, Events], n: int, fmt: Format, machine: Machine, recipe: Recipe
+) -> None:
+    """A weight's codes, made once a step from the stored form unless that is what is stored."""
+    stored = stored_format(recipe, machine)
+    if stored != fmt:
+        _add(parts, "forward", "conversion", encode_events(fmt, n, stored))
+        _add_dram(parts, "forward", machine, n * stored.bits, n * fmt.bits)
+
+
+def _add_again(
+    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
+) -> None:
+    """Words of the vector unit read a second time, and written for that: on chip if half fits."""
+    bits = machine.vector.fmt.bits
+    if 2 * reads * bits <= machine.ofmap.bits:
+        events = sram_events(machine.ofmap, reads * bits, reads * bits)
+        _add(parts, phase, "ofmap buffer", events)
+    else:
+        _add_dram(parts, phase, machine, reads * bits, writes * bits)
+
+
+def _add_vector(parts: dict[Part, Events], op: VectorOp, machine: Machine) -> None:
+    bits = machine.vector.fmt.bits
+    _add(parts, op.phase, "vector unit", vector_events(op.arithmetic, machine.vector.fmt))
+    _add_dram(parts, op.phase, machine, op.reads * bits, op.writes * bits)
+    if op.again:
+        _add_again(parts, op.phase, machine, op.again, op.again_writes)
+
+
+def _add_update(
+    parts: dict[Part, Events], workload: Workload, machine: Machine, recipe: Recipe
+) -> None:
+    n, rule = workload.parameters, recipe.optimiser
+    if not n:
+        return
+    _add(parts, "update", "vector unit", update_events(rule, n, recipe.update))
+    if recipe.update is not None and rule != "integer-madam":  # which works on the codes
+        _add(parts, "update", "conversion", encode_events(recipe.update, n))
+    gradient = recipe.gradient or machine.vector.fmt
+    moved = STATE_BITS[rule] + stored_format(recipe, machine).bits
+    _add_dram(parts, "update", machine, n * (moved + gradient.bits), n * moved)
+
+
+def _cycles(
+    layers: tuple[LayerCost, ...],
+    parts: Mapping[Part, Events],
+    workload: Workload,
+    machine: Machine,
+    recipe: Recipe,
+) -> dict[str, Cycles]:
+    """Cycles by phase. DRAM traffic that no GEMM waits for is the vector unit's."""
+    work = dict.fromkeys(PHASES, 0)
+    for op in workload.vector:
+        work[op.phase] += op.operations
+    for tensor in workload.tensors:
+        if getattr(recipe, tensor.role) not in (None, machine.vector.fmt):
+            work[tensor.phase] += tensor.elements
+    update = parts.get(("update", "vector unit"), {})
+    work["update"] += sum(update.values())
+    found = {}
+    for phase in PHASES:
+        own = [layer for layer in layers if layer.gemm.phase == phase]
+        dram = parts.get((phase, "dram"), {})
+        bits = sum(dram.values()) - sum(layer.dram_bits for layer in own)
+        found[phase] = Cycles(
+            array=sum(layer.elapsed_cycles for layer in own),
+            limited=sum(layer.limited_cycles for layer in own),
+            vector=max(
+                ceil_div(work[phase], machine.vector.width),
+                ceil_div(bits, machine.dram_bits_per_cycle),
+            ),
+        )
+    return found
