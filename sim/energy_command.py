@@ -154,7 +154,7 @@ def print_step(energies: Sequence[StepEnergy], table: PriceTable) -> None:
     first = energies[0]
     workload, machine = first.cost.workload, first.cost.machine
     out = console()
-    unit, factor = unit_of(max(energy.total.mid for energy in energies))
+    unit, factor = unit_of(min(energy.total.mid for energy in energies))
     out.print(
         f"\n[bold]{workload.note or workload.name}[/bold]: one training step of "
         f"{workload.macs / 1e9:.3g} GMAC on {machine.name} ({machine.description})"

@@ -135,3 +135,10 @@ def test_a_runs_lanes_are_its_machines() -> None:
     assert run.recipe().datapath.accumulator.lanes == 32  # type: ignore[union-attr]
     assert RunConfig(lanes=4).accelerator().lanes == 4
     assert RunConfig(format="fp32").accelerator() == get_machine("edge-16")
+
+
+def test_the_documentation_has_every_key() -> None:
+    """docs/accelerator.md prints KEYS as they are."""
+    page = (Path(__file__).parent.parent / "docs" / "accelerator.md").read_text(encoding="utf-8")
+    for key, text in KEYS.items():
+        assert f"| `{key}` | {text} |" in page

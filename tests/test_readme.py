@@ -10,13 +10,15 @@ from lnsim.sim.cli import build_parser
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The one Python block of the README, executed word for word."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python blocks of the README, executed word for word."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for code in blocks:
+        exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert "exponent_add" in printed
-    assert "antilog_lookup" in printed
+    for text in ("exponent_add", "antilog_lookup", "fp8 takes", "Interval(low="):
+        assert text in printed
 
 
 def test_linked_files_exist() -> None:
@@ -31,6 +33,6 @@ def test_every_command_of_the_readme_parses() -> None:
     """The `lnsim` lines it shows are accepted, flag by flag."""
     lines = re.findall(r"^    (lnsim .*)$", README.replace("\\\n", " "), re.MULTILINE)
     commands = [shlex.split(line, comments=True)[1:] for line in lines]
-    assert {command[0] for command in commands} == {"sweep", "train", "formats", "data"}
+    assert {command[0] for command in commands} == {"sweep", "train", "energy", "formats", "data"}
     for command in commands:
         build_parser(command[0]).parse_args(command)
