@@ -22,6 +22,8 @@ from .format import (
     LNSFormat,
     get_format,
 )
+from .gauss import max_error
+from .sums import dot, total
 
 __all__ = [
     "BF16",
@@ -54,12 +56,15 @@ __all__ = [
     "compare",
     "decode",
     "div",
+    "dot",
     "encode",
     "get_format",
+    "max_error",
     "mul",
     "neg",
     "requantise",
     "sqrt",
     "square",
     "sub",
+    "total",
 ]

@@ -186,8 +186,9 @@ def add(a: LNSArray, b: LNSArray, variant: str = "exact") -> LNSArray:
     With i the larger exponent and d the distance: i + S(d) for equal signs, i - D(d) for opposite
     ones, zero if they cancel; x + 0 = x. Above the top it saturates; below the smallest magnitude
     it is zero (zero=False: e = 0 with the larger operand's sign; exact cancellation: code 0).
-    variant: how S and D are found, "exact": correctly rounded. Raises ValueError where formats or
-    offsets differ.
+    variant: how S and D are found: "exact", correctly rounded, or "table:n", "interp:n", "mitchell"
+    (gauss.VARIANTS; gauss.max_error says how far off). Raises ValueError where formats or offsets
+    differ.
     """
     left, right = _pair(a, b)
     _require_common_scale(a, b, left, right)

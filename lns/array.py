@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .format import FloatFormat, IntFormat, LNSFormat
+from .operators import Operators
 
 Offset = int | npt.NDArray[np.int32]
 _LEAST, _MOST = -(1 << 31), (1 << 31) - 1  # of an int32
@@ -75,16 +76,19 @@ class _CodeArray:
         return self.code.size
 
     def __len__(self) -> int:
+        if not self.code.ndim:
+            raise TypeError("len() must be of an array with axes, got a single number")
         return len(self.code)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LNSArray(_CodeArray):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LNSArray(Operators, _CodeArray):
     """Codes of an LNSFormat: value = (-1)^sign * 2^((e + offset) / gamma).
 
     code: uint8 or uint16, as `fmt.code_dtype`, any shape. offset: int32, one for the array or an
-    array broadcastable to `code` (a scale per row or channel). Raises TypeError for another dtype
-    and ValueError for codes wider than the format or an offset that does not broadcast.
+    array broadcastable to `code` (a scale per row or channel). operators.py says what it does like
+    an array. Raises TypeError for another dtype and ValueError for codes wider than the format or
+    an offset that does not broadcast.
     """
 
     code: npt.NDArray[Any]

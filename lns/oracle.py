@@ -13,7 +13,6 @@ from math import inf, isfinite, isnan, nan
 from .datapath import Accumulator, Datapath, FloatDatapath, IntDatapath
 from .format import FloatFormat, IntFormat, LNSFormat
 from .oracle_ops import (
-    add_one,
     decode_one,
     div_one,
     encode_one,
@@ -24,8 +23,8 @@ from .oracle_ops import (
     requantise_one,
     split,
     sqrt_one,
-    sub_one,
 )
+from .oracle_sums import add_one, gauss_one, log_dot, sub_one, total_one
 
 __all__ = [
     "add_one",
@@ -34,13 +33,16 @@ __all__ = [
     "dot",
     "encode_one",
     "float_dot",
+    "gauss_one",
     "int_dot",
+    "log_dot",
     "mul_one",
     "requantise_one",
     "resolve_one",
     "sqrt_one",
     "sub_one",
     "term",
+    "total_one",
 ]
 
 

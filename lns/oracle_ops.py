@@ -6,7 +6,7 @@ as integers; where a logarithm is needed, `decimal` works with 80 digits and a v
 rounding boundary is an error, never a result.
 """
 
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from math import copysign, inf, isfinite, isnan, nan
@@ -260,33 +260,3 @@ def requantise_one(a: int, offset_a: int, fmt_a: LNSFormat, fmt: LNSFormat, offs
     if e is None:
         return 0
     return _store(sign, round(Fraction((e + offset_a) * fmt.gamma, fmt_a.gamma) - offset), fmt)
-
-
-@lru_cache(maxsize=1 << 16)
-def _gauss(d: int, gamma: int, opposite: bool) -> int:
-    """S(d) = RN(G log2(1 + 2^(-d/G))), or for opposite signs D(d) = RN(-G log2(1 - 2^(-d/G)))."""
-    if d % gamma == 0:  # 1 +- 2^-n: exact where it is a power of two itself
-        whole = 1 + (-1 if opposite else 1) * Fraction(2) ** -(d // gamma)
-        if whole == Fraction(2) ** floor_log2(whole):
-            return abs(floor_log2(whole)) * gamma
-    power = _pow2(-d, gamma)
-    total = _DECIMAL.subtract(1, power) if opposite else _DECIMAL.add(1, power)
-    return _decided(_DECIMAL.multiply(abs(_log2(total)), Decimal(gamma)), ROUND_HALF_UP)
-
-
-def add_one(a: int, b: int, fmt: LNSFormat) -> int:
-    """a + b of one format and offset, variant "exact"."""
-    (sign_a, e_a), (sign_b, e_b) = split(a, fmt), split(b, fmt)
-    if e_a is None or e_b is None:
-        sign, e = (sign_b, e_b) if e_a is None else (sign_a, e_a)
-        return 0 if e is None else _store(sign, e, fmt)
-    (e_small, _), (e_large, sign) = sorted([(e_a, sign_a), (e_b, sign_b)])
-    d = e_large - e_small
-    if sign_a == sign_b:
-        return _store(sign, e_large + _gauss(d, fmt.gamma, opposite=False), fmt)
-    return 0 if d == 0 else _store(sign, e_large - _gauss(d, fmt.gamma, opposite=True), fmt)
-
-
-def sub_one(a: int, b: int, fmt: LNSFormat) -> int:
-    """a - b of one format and offset, variant "exact"."""
-    return add_one(a, b ^ 2**fmt.exponent_bits, fmt)

@@ -378,9 +378,9 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         r"b must have a's offset, got 0 and 8 at index \(0, 1\); requantise one of them",
     ),
     (
-        lambda: sub(X, X, variant="table:8"),
+        lambda: sub(X, X, variant="table"),
         ValueError,
-        "variant must be one of exact, got 'table:8'",
+        "variant must be one of exact, table:n, interp:n, mitchell, got 'table'",
     ),
     (lambda: requantise(X, 8), TypeError, "fmt must be an LNSFormat, got 8"),  # type: ignore[arg-type]
     (

@@ -1,0 +1,192 @@
+"""What an LNSArray does like an array: index, shape, + - * / @, comparisons, conversion, printing.
+
+Nothing here computes; every operator is the function of the same meaning in arith.py or sums.py,
+with its default target. Operands are LNSArrays: a plain number has no format, so it is refused with
+a hint to encode it. Comparison is by value. `numpy.asarray` gives the values as float64.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .array import LNSArray
+
+_SHOWN = 6  # elements per axis at each end before a long array is abbreviated
+
+
+class Operators:
+    """Mixed into LNSArray."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # numpy leaves a binary operator to the methods below
+    __hash__ = None  # type: ignore[assignment]  # == is element by element
+
+    code: npt.NDArray[Any]
+    offset: Any
+    fmt: Any
+
+    def _like(self, code: npt.NDArray[Any], offset: Any) -> "LNSArray":
+        from .array import LNSArray
+
+        return LNSArray(code, offset, self.fmt)
+
+    def _offset_of(self, change: Any) -> Any:
+        """The offset after the same change of shape as the codes; one number stays one."""
+        if isinstance(self.offset, int):
+            return self.offset
+        return np.array(change(np.broadcast_to(self.offset, self.code.shape)))
+
+    def __getitem__(self, index: Any) -> "LNSArray":
+        """Elements, rows, slices, masks, as numpy indexes; a single one has no axes."""
+        return self._like(np.asarray(self.code[index]), self._offset_of(lambda x: x[index]))
+
+    def __iter__(self) -> "Iterator[LNSArray]":
+        return (self[i] for i in range(len(self.code)))
+
+    def reshape(self, *shape: Any) -> "LNSArray":
+        """Return the array in another shape, C order."""
+        return self._like(self.code.reshape(*shape), self._offset_of(lambda x: x.reshape(*shape)))
+
+    def transpose(self, *axes: Any) -> "LNSArray":
+        """Return the array with its axes permuted; without arguments reversed."""
+        change = self._offset_of(lambda x: x.transpose(*axes))
+        return self._like(self.code.transpose(*axes), change)
+
+    def __add__(self, other: Any) -> "LNSArray":
+        from .arith import add
+
+        return add(*_both(self, other, "+"))
+
+    def __sub__(self, other: Any) -> "LNSArray":
+        from .arith import sub
+
+        return sub(*_both(self, other, "-"))
+
+    def __mul__(self, other: Any) -> "LNSArray":
+        from .arith import mul
+
+        return mul(*_both(self, other, "*"))
+
+    def __truediv__(self, other: Any) -> "LNSArray":
+        from .arith import div
+
+        return div(*_both(self, other, "/"))
+
+    def __matmul__(self, other: Any) -> "LNSArray":
+        """(…, K) @ (K, …): dot, sequential and exact, in an accumulator of two more bits."""
+        from .sums import dot
+
+        a, b = _both(self, other, "@")
+        if a.ndim not in (1, 2) or b.ndim not in (1, 2):
+            raise ValueError(f"@ must be of one or two axes, got shapes {a.shape} and {b.shape}")
+        if a.shape[-1] != b.shape[0]:
+            raise ValueError(f"@ must contract equal sizes, got shapes {a.shape} and {b.shape}")
+        if b.ndim == 1:
+            return dot(a, b)
+        columns = b.transpose()
+        return dot(a[..., None, :], columns) if a.ndim == 2 else dot(a, columns)
+
+    def _refused(self, other: Any) -> Any:
+        _both(other, self, "an operator")
+
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rmatmul__ = _refused
+
+    def __neg__(self) -> "LNSArray":
+        from .arith import neg
+
+        return neg(_array(self))
+
+    def __pos__(self) -> "LNSArray":
+        return _array(self)
+
+    def __abs__(self) -> "LNSArray":
+        from .arith import absolute
+
+        return absolute(_array(self))
+
+    def _order(self, other: Any, symbol: str) -> npt.NDArray[np.int8]:
+        from .arith import compare
+
+        return compare(*_both(self, other, symbol))
+
+    def __eq__(self, other: object) -> Any:
+        return self._order(other, "==") == 0
+
+    def __ne__(self, other: object) -> Any:
+        return self._order(other, "!=") != 0
+
+    def __lt__(self, other: Any) -> Any:
+        return self._order(other, "<") < 0
+
+    def __le__(self, other: Any) -> Any:
+        return self._order(other, "<=") <= 0
+
+    def __gt__(self, other: Any) -> Any:
+        return self._order(other, ">") > 0
+
+    def __ge__(self, other: Any) -> Any:
+        return self._order(other, ">=") >= 0
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """The values, float64 rounded to nearest; ValueError where no copy is allowed."""
+        from .codec import decode
+
+        if copy is False:
+            raise ValueError("copy must be allowed: the values are computed from the codes")
+        values = decode(_array(self))
+        return values if dtype is None else values.astype(dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The values as float64 for `torch.asarray` and other readers of DLPack."""
+        return np.asarray(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return np.asarray(self).__dlpack_device__()
+
+    def __float__(self) -> float:
+        if self.code.size != 1:
+            raise TypeError(f"float() must be of one element, got shape {self.code.shape}")
+        return float(np.asarray(self).reshape(()))
+
+    def __bool__(self) -> bool:
+        if self.code.size != 1:
+            raise ValueError(f"truth must be of one element, got shape {self.code.shape}")
+        return float(self) != 0.0
+
+    def __repr__(self) -> str:
+        digits = -(-self.fmt.bits // 4)
+        ends = _SHOWN // 2
+        values = np.array2string(
+            np.asarray(self), precision=6, separator=", ", threshold=4 * _SHOWN, edgeitems=ends
+        )
+        codes = np.array2string(
+            self.code, separator=", ", threshold=4 * _SHOWN, edgeitems=ends,
+            formatter={"int": lambda c: f"0x{c:0{digits}x}"},
+        )  # fmt: skip
+        place = self.offset if isinstance(self.offset, int) else f"array{self.offset.shape}"
+        return f"LNSArray({values}, codes {codes}, offset={place}, {self.fmt.name})"
+
+
+def _array(value: Any) -> "LNSArray":
+    from .array import LNSArray
+
+    assert isinstance(value, LNSArray)
+    return value
+
+
+def _both(a: Any, b: Any, symbol: str) -> "tuple[LNSArray, LNSArray]":
+    """Both operands, or a TypeError that says what to do with the other kind."""
+    from .array import LNSArray
+
+    for value in (a, b):
+        if not isinstance(value, LNSArray):
+            raise TypeError(
+                f"operands of {symbol} must be LNSArrays, got {type(value).__name__}; "
+                "encode(x, fmt, offset) makes one"
+            )
+    return a, b

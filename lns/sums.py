@@ -1,0 +1,152 @@
+"""Sums and dot products of logarithmic codes, in an order that is part of the call.
+
+Addition of codes is not associative: the order decides the result, so it is always named.
+
+    "sequential"  ((x0 + x1) + x2) + ..., ascending
+    "tree"        x0 + x1, x2 + x3, ... and the results again, an odd one passing through
+    "lanes:V"     V running sums, of k mod V each, then added as a tree
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from .arith import add, neg
+from .array import LNSArray
+from .checks import require_int
+from .format import LNSFormat
+from .gauss import split_variant
+
+ORDERS = ("sequential", "tree", "lanes:V")
+MAX_LANES = 1024
+Codes = npt.NDArray[np.unsignedinteger]
+
+
+def split_order(order: object) -> tuple[str, int]:
+    """Return (kind, lanes) of an order's name, lanes = 1 where it has none.
+
+    Raises ValueError for another name and for lanes outside 1..1024.
+    """
+    kind, colon, number = order.partition(":") if isinstance(order, str) else ("", "", "")
+    if kind in ("sequential", "tree") and not colon:
+        return kind, 1
+    if kind == "lanes" and number.isdecimal():
+        return kind, require_int(f"V of order {order}", int(number), 1, MAX_LANES)
+    raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+
+
+def total(
+    array: LNSArray, axis: int | None = None, order: str = "sequential", variant: str = "exact"
+) -> LNSArray:
+    """Return the sum along an axis (None: of all elements in C order), in the array's format.
+
+    Every addition is `add`'s, with its variant, saturation and flushing; the offset must be the
+    same along the axis and stays. No elements give code 0. Raises ValueError for an unknown order
+    or variant, an axis out of range, or an offset that varies along the axis.
+    """
+    split_variant(variant)
+    kind, lanes = split_order(order)
+    if not isinstance(array, LNSArray):
+        raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
+    flat = (
+        LNSArray(array.code.reshape(-1), _one_offset(array), array.fmt) if axis is None else array
+    )
+    place = 0 if axis is None else require_int("axis", axis, -array.ndim, array.ndim - 1)
+    code = np.moveaxis(flat.code, place, 0)
+    offset = _without_axis(flat, place)
+    parts = [_canonical(LNSArray(np.asarray(row), offset, array.fmt)) for row in code]
+    if not parts:
+        return LNSArray(np.zeros(code.shape[1:], array.fmt.code_dtype), offset, array.fmt)
+    if kind != "tree":
+        parts = [_running(parts[lane::lanes], variant) for lane in range(min(lanes, len(parts)))]
+    return _pairwise(parts, variant)
+
+
+def dot(
+    a: LNSArray,
+    b: LNSArray,
+    accumulator_bits: int | None = None,
+    order: str = "sequential",
+    variant: str = "exact",
+) -> LNSArray:
+    """Return the sums of products along the last axis, as fully logarithmic hardware has them.
+
+    a, b: (..., K), which broadcast; one format, zero=True or not. The accumulator is a number of
+    LNSFormat(accumulator_bits, gamma, zero=True), by default of two more exponent bits than the
+    operands'; a product enters it exactly, as exponent e_a + e_b + 1 at offset_a + offset_b - 1.
+    order, variant: as `total`. Raises ValueError where formats differ, the accumulator is narrower
+    than E + 2 or wider than 15 bits, or an offset varies along K.
+    """
+    for name, array in (("a", a), ("b", b)):
+        if not isinstance(array, LNSArray):
+            raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
+        if array.ndim == 0:
+            raise ValueError(f"{name} must have an axis to sum along, got a single number")
+    if a.fmt != b.fmt:
+        raise ValueError(f"b must have a's format {a.fmt.name}, got {b.fmt.name}")
+    least = a.fmt.exponent_bits + 2
+    bits = require_int("accumulator_bits", accumulator_bits or least, least, 15)
+    target = LNSFormat(bits, a.fmt.gamma)
+    offset = np.asarray(_without_axis(a, a.ndim - 1), np.int64)
+    offset = offset + np.asarray(_without_axis(b, b.ndim - 1), np.int64) - 1
+    code = _products(a, b, target)
+    whole = offset if offset.ndim == 0 else offset[..., None]
+    products = LNSArray(code, int(whole) if whole.ndim == 0 else whole.astype(np.int32), target)
+    return total(products, -1, order, variant)
+
+
+def _products(a: LNSArray, b: LNSArray, target: LNSFormat) -> npt.NDArray[np.unsignedinteger]:
+    """Codes of the products, exponent e_a + e_b + 1."""
+    exponents, signs, zeros = [], [], []
+    for array in (a, b):
+        exponents.append((array.code & array.fmt.max_exponent).astype(np.int64))
+        signs.append((array.code >> array.fmt.exponent_bits).astype(np.int64))
+        zeros.append((exponents[-1] == 0) & array.fmt.zero)
+    code = exponents[0] + exponents[1] + 1 | (signs[0] ^ signs[1]) << target.exponent_bits
+    return np.where(zeros[0] | zeros[1], 0, code).astype(target.code_dtype)
+
+
+def _canonical(array: LNSArray) -> LNSArray:
+    """Zeros as code 0; a sum of one element is that element."""
+    return neg(neg(array))
+
+
+def _running(parts: list[LNSArray], variant: str) -> LNSArray:
+    sum_ = parts[0]
+    for part in parts[1:]:
+        sum_ = add(sum_, part, variant)
+    return sum_
+
+
+def _pairwise(parts: list[LNSArray], variant: str) -> LNSArray:
+    while len(parts) > 1:
+        pairs = [add(x, y, variant) for x, y in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[2 * len(pairs) :]
+    return parts[0]
+
+
+def _one_offset(array: LNSArray) -> int:
+    """The offset of a whole array; ValueError where there are several."""
+    if isinstance(array.offset, int):
+        return array.offset
+    values = np.unique(array.offset)
+    if len(values) > 1:
+        raise ValueError(
+            f"offset must be the same along the sum, got {int(values[0])} and {int(values[1])}; "
+            "requantise first"
+        )
+    return int(values[0]) if len(values) else 0
+
+
+def _without_axis(array: LNSArray, axis: int) -> int | npt.NDArray[np.int32]:
+    """The offset beside the sum along an axis: it must not vary there."""
+    if isinstance(array.offset, int):
+        return array.offset
+    offset = np.moveaxis(np.broadcast_to(array.offset, array.shape), axis, 0)
+    if len(offset) and (offset != offset[0]).any():
+        index = tuple(int(i) for i in np.argwhere(offset != offset[0])[0])
+        raise ValueError(
+            f"offset must be the same along the sum, got {int(offset[0][index[1:]])} and "
+            f"{int(offset[index])}; requantise first"
+        )
+    first = offset[0] if len(offset) else np.zeros(offset.shape[1:], np.int32)
+    return int(first) if first.ndim == 0 else np.ascontiguousarray(first)
