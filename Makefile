@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check format lint types wheel bench clean
+.PHONY: setup demo test thorough check format lint types wheel bench clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ test: setup
 	$(BIN)/pytest
 
 check: lint types test
+
+thorough: setup
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n auto
 
 format: setup
 	$(BIN)/ruff format .

@@ -3,8 +3,7 @@
 import os
 
 from hypothesis import settings
+from lnsim.lns.testing import register_profiles
 
-settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.register_profile("thorough", max_examples=2000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+register_profiles()
+settings.load_profile(f"lnsim-{os.environ.get('HYPOTHESIS_PROFILE', 'ci')}")

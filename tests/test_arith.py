@@ -35,7 +35,7 @@ from lnsim.lns.oracle import (
     sqrt_one,
     sub_one,
 )
-from strategies import NEAR_OFFSETS, OFFSETS, lns_arrays, lns_formats
+from lnsim.lns.testing import NEAR_OFFSETS, OFFSETS, lns_arrays, lns_formats
 
 SMALL = [
     LNSFormat(e, g, zero) for e, g in ((2, 1), (3, 2), (4, 1), (5, 8)) for zero in (True, False)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lnsim.lns import LNS8, LNSArray, LNSFormat, NonFiniteError, decode, encode
 from lnsim.lns.codec import floor_steps
 from lnsim.lns.oracle import decode_one, encode_one
+from lnsim.lns.testing import DOUBLES, NEAR_OFFSETS, SINGLES, float_values, lns_arrays, lns_formats
 from lnsim.lns.thresholds import _pow2_bounds, pow2_fixed, thresholds
-from strategies import DOUBLES, NEAR_OFFSETS, SINGLES, float_values, lns_arrays, lns_formats
 
 DETERMINISTIC = ("nearest", "nearest_value", "floor")
 SMALL = [

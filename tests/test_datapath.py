@@ -31,7 +31,7 @@ from lnsim.lns import (
     decode,
 )
 from lnsim.lns.oracle import dot, resolve_one, term
-from strategies import datapaths, lns_formats
+from lnsim.lns.testing import datapaths, lns_formats
 
 
 def one(code: int, fmt: LNSFormat, offset: int = 0) -> LNSArray:

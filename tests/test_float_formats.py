@@ -34,7 +34,7 @@ from lnsim.lns import (
     encode,
 )
 from lnsim.lns.oracle import decode_one, encode_one
-from strategies import DOUBLES, float_formats, float_values, int_formats
+from lnsim.lns.testing import DOUBLES, float_formats, float_values, int_formats
 
 E4M3_NAN = FloatFormat(
     4, 3, "fn", overflow="infinity"

@@ -25,7 +25,7 @@ from lnsim.lns import (
     get_format,
 )
 from lnsim.lns.oracle import decode_one
-from strategies import float_formats
+from lnsim.lns.testing import float_formats
 
 
 def test_lns_numbers() -> None:

@@ -42,7 +42,7 @@ from lnsim.lns.oracle import (
     term,
 )
 from lnsim.lns.oracle_ops import nearest_power
-from strategies import SINGLES, lns_formats
+from lnsim.lns.testing import SINGLES, lns_formats
 
 # gamma = 1, one constant of 2 bits: M = 2, a product 2^(e_a + e_b) has the magnitude 2 * 2^p.
 OCTAVE = LNSFormat(3, 1)

@@ -21,7 +21,7 @@ from lnsim.lns import (
 )
 from lnsim.lns.gauss import gauss_table
 from lnsim.lns.oracle import add_one, gauss_one, log_dot, sub_one, total_one
-from strategies import lns_arrays
+from lnsim.lns.testing import lns_arrays
 
 VARIANTS = ("exact", "table:1", "table:16", "interp:4", "interp:64", "mitchell")
 SMALL = [LNSFormat(3, 2), LNSFormat(4, 1, zero=False), LNSFormat(5, 8), LNSFormat(5, 4, zero=False)]

@@ -1,22 +1,38 @@
-"""Hypothesis strategies: formats, arrays of codes, offsets, numbers and datapaths."""
+"""Hypothesis strategies for your own tests: formats, codes, arrays, offsets, numbers, datapaths.
+
+    from hypothesis import given
+    from lnsim.lns.testing import lns_arrays, lns_formats
+
+    @given(lns_formats(max_exponent_bits=8).flatmap(lns_arrays))
+    def test_negation_is_its_own_inverse(x): ...
+
+Needs the extra lnsim[testing], and is imported by nothing else in the package. Profiles, to be
+loaded with `hypothesis.settings.load_profile` after `register_profiles()`: "lnsim-dev" (50
+examples), "lnsim-ci" (the same ones every time) and "lnsim-thorough" (2,000).
+"""
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from lnsim.lns import (
-    Accumulator,
-    Antilog,
-    Datapath,
-    FloatFormat,
-    IntFormat,
-    LNSArray,
-    LNSFormat,
-)
+
+from .array import LNSArray
+from .datapath import Accumulator, Antilog, Datapath
+from .format import FloatFormat, IntFormat, LNSFormat
+
+PROFILES = ("lnsim-dev", "lnsim-ci", "lnsim-thorough")
 
 OFFSETS = st.integers(-(2**31), 2**31 - 1)
 NEAR_OFFSETS = st.integers(-3000, 3000)
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
 SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def register_profiles() -> None:
+    """Make PROFILES known to Hypothesis."""
+    settings.register_profile("lnsim-dev", max_examples=50, deadline=None)
+    settings.register_profile("lnsim-ci", derandomize=True, deadline=None)
+    settings.register_profile("lnsim-thorough", max_examples=2000, deadline=None)
 
 
 def powers_of_two(low: int, high: int) -> st.SearchStrategy[int]:
@@ -49,6 +65,11 @@ def int_formats() -> st.SearchStrategy[IntFormat]:
     return st.integers(2, 16).map(IntFormat)
 
 
+def codes(fmt: LNSFormat) -> st.SearchStrategy[int]:
+    """Any code of `fmt` as an int, the negative zero among them."""
+    return st.integers(0, 2**fmt.bits - 1)
+
+
 @st.composite
 def lns_arrays(
     draw: st.DrawFn,
@@ -58,7 +79,7 @@ def lns_arrays(
 ) -> LNSArray:
     """Arrays of any codes of `fmt` (a negative zero among them), by default of up to 6 elements."""
     size = (draw(st.integers(0, 6)),) if shape is None else shape
-    code = draw(hnp.arrays(fmt.code_dtype, size, elements=st.integers(0, 2**fmt.bits - 1)))
+    code = draw(hnp.arrays(fmt.code_dtype, size, elements=codes(fmt)))
     return LNSArray(code, draw(NEAR_OFFSETS) if offset is None else offset, fmt)
 
 
