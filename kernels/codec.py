@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ..lns.array import FloatArray, IntArray, LNSArray, Offset
 from ..lns.checks import NonFiniteError, require_choice, require_int
 from ..lns.codec import ROUNDINGS, default_offset, floor_steps, split_float
-from ..lns.float_codec import amax_offset, nan_code, overflow_code
+from ..lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
+from ..lns.float_codec import encode_float as lns_encode_float
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.thresholds import thresholds
 from . import encode32
@@ -236,12 +237,26 @@ def _store_log(
 def _quantise_float(
     x: npt.NDArray[Any], fmt: FloatFormat, offset: Offset
 ) -> tuple[FloatArray, EncodeCounts]:
+    if fmt.encoding in ("fnuz", "finite"):
+        return _quantise_plain(x, fmt, offset)
     code = np.empty(x.size, np.uint32)
     codes = (fmt.max_code, overflow_code(fmt), nan_code(fmt), 1 << (fmt.bits - 1))
     grid = fmt.mantissa_bits, fmt.min_scale
     offsets = _offsets(offset, x.shape)
     counts = _counts(encode_float(_flat(x), offsets, *grid, codes, code), x, fmt)
     return FloatArray(_stored(code, x, fmt), offset, fmt), counts
+
+
+def _quantise_plain(
+    x: npt.NDArray[Any], fmt: FloatFormat, offset: Offset
+) -> tuple[FloatArray, EncodeCounts]:
+    """The encodings the compiled loop does not know, by lns.float_codec."""
+    array = lns_encode_float(x, fmt, offset)
+    real = x.astype(np.float64)
+    code, beyond = magnitude_codes(real, fmt, offset)
+    saturated = int(np.count_nonzero(beyond & np.isfinite(real)))
+    underflowed = int(np.count_nonzero((code == 0) & (real != 0) & ~np.isnan(real)))
+    return array, EncodeCounts(x.size, saturated, underflowed)
 
 
 def _quantise_int(

@@ -58,6 +58,8 @@ def _float32_values(code: npt.NDArray[Any], fmt: FloatFormat) -> npt.NDArray[np.
     value[top] = np.nan
     value[infinite] = np.inf
     negative = np.asarray(code, np.int64) >> (fmt.bits - 1) > 0
+    if fmt.encoding == "fnuz":
+        value[negative & (magnitude == 0)] = np.nan
     return np.where(negative, -value, value).astype(np.float32)
 
 

@@ -188,6 +188,8 @@ def _check_finite(name: str, array: Any) -> None:
     array = array.array if isinstance(array, Gathered) else array
     magnitude = array.code & ((1 << (array.fmt.bits - 1)) - 1)
     bad = magnitude > array.fmt.max_code
+    if array.fmt.encoding == "fnuz":
+        bad |= (magnitude == 0) & (array.code > 0)
     if bad.any():
         index = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
         raise NonFiniteError(

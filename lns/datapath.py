@@ -160,6 +160,13 @@ class FloatDatapath:
             raise TypeError(
                 f"accumulator must be a FloatFormat or an Accumulator, got {self.accumulator!r}"
             )
+        if isinstance(self.accumulator, FloatFormat) and self.accumulator.encoding not in (
+            "ieee",
+            "fn",
+        ):
+            raise ValueError(
+                f"accumulator must be of encoding ieee or fn, got {self.accumulator.encoding!r}"
+            )
         if isinstance(self.accumulator, Accumulator) and self.accumulator.style != "direct":
             raise ValueError(
                 f"style must be direct in a float datapath, got {self.accumulator.style!r}"

@@ -1,7 +1,7 @@
 """Small floats and integers: codes by integer arithmetic on the bits of a float64, one rounding.
 
 A NaN becomes the quiet one of its sign: exponent all ones and only the top mantissa bit set ("fn":
-all ones below the sign). Signed zeros are kept.
+all ones below the sign). Signed zeros are kept, but in "fnuz", whose minus zero is its NaN.
 """
 
 from typing import Any
@@ -17,8 +17,15 @@ _MANTISSA = 52  # fraction bits of a float64, IEEE 754
 
 
 def nan_code(fmt: FloatFormat) -> int:
-    """Code of the quiet NaN, without sign."""
+    """Code of the quiet NaN, without sign; "fnuz": the code of minus zero, which is its only one.
+
+    ValueError for "finite", which has none.
+    """
+    if fmt.encoding == "finite":
+        raise ValueError(f"fmt must be a format with a NaN, got {fmt.name}")
     top = (1 << (fmt.bits - 1)) - 1
+    if fmt.encoding == "fnuz":
+        return top + 1
     return top if fmt.encoding == "fn" else top ^ ((1 << (fmt.mantissa_bits - 1)) - 1)
 
 
@@ -26,7 +33,7 @@ def overflow_code(fmt: FloatFormat) -> int:
     """Code, without sign, of what a magnitude beyond the largest number becomes."""
     if fmt.overflow == "saturate":
         return fmt.max_code
-    return nan_code(fmt) if fmt.encoding == "fn" else fmt.max_code + 1
+    return fmt.max_code + 1 if fmt.encoding == "ieee" else nan_code(fmt)
 
 
 def _rounded(real: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -52,19 +59,41 @@ def _exponents(real: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def encode_float(real: npt.NDArray[Any], fmt: FloatFormat, offset: Offset) -> FloatArray:
     """Return the codes of real * 2^-offset in `fmt`: one rounding to nearest even.
 
-    real: float32 or float64, NaN and infinity allowed (NaN gives the quiet NaN of its sign).
+    real: float32 or float64, NaN and infinity allowed (NaN gives the quiet NaN of its sign); a NaN
+    in the encoding "finite" raises NonFiniteError naming its index.
     """
     with np.errstate(invalid="ignore"):  # a signalling NaN may be given; it becomes a quiet one
         real = real.astype(np.float64)
+    missing = np.isnan(real)
+    if fmt.encoding == "finite" and missing.any():
+        index = tuple(int(i) for i in np.argwhere(missing)[0])
+        raise NonFiniteError(f"x must not be NaN for {fmt.name}, got NaN at index {index}")
+    code, beyond = magnitude_codes(real, fmt, offset)
+    code = np.where(beyond, overflow_code(fmt), code)
+    negative = np.signbit(real).astype(np.int64) << (fmt.bits - 1)
+    if fmt.encoding == "fnuz":  # a zero has no sign, and neither has the NaN
+        code = np.where((code == 0) | (code > fmt.max_code), code, code | negative)
+        code = np.where(missing, nan_code(fmt), code)
+    elif fmt.encoding == "finite":
+        code = code | negative
+    else:
+        code = np.where(missing, nan_code(fmt), code) | negative
+    return FloatArray(np.asarray(code, fmt.code_dtype), offset, fmt)
+
+
+def magnitude_codes(
+    real: npt.NDArray[np.float64], fmt: FloatFormat, offset: Offset
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return (code without sign, is it beyond the largest number) of real * 2^-offset, rounded.
+
+    The code of an element beyond is not one of the format; a NaN's is 0.
+    """
     scale = np.asarray(offset, np.int64)
     exponent = np.maximum(_exponents(real) - scale, fmt.min_scale + fmt.mantissa_bits)
     kept = _rounded(real, exponent - fmt.mantissa_bits + scale)
     code = kept + ((exponent - fmt.mantissa_bits - fmt.min_scale) << fmt.mantissa_bits)
-    beyond = (code > fmt.max_code) | np.isinf(real)
-    code = np.where(real == 0, 0, np.where(beyond, overflow_code(fmt), code))
-    code = np.where(np.isnan(real), nan_code(fmt), code)
-    code = code | (np.signbit(real).astype(np.int64) << (fmt.bits - 1))
-    return FloatArray(np.asarray(code, fmt.code_dtype), offset, fmt)
+    code = np.where((real == 0) | np.isnan(real), 0, code)
+    return code, np.asarray((code > fmt.max_code) | np.isinf(real))
 
 
 def decode_float(array: FloatArray) -> npt.NDArray[np.float64]:
@@ -77,6 +106,10 @@ def decode_float(array: FloatArray) -> npt.NDArray[np.float64]:
     value = _scaled(significand.astype(np.float64), places, magnitude <= fmt.max_code)
     infinite = (magnitude == fmt.max_code + 1) & (fmt.encoding == "ieee")
     value = np.where(magnitude > fmt.max_code, np.where(infinite, np.inf, np.nan), value)
+    if fmt.encoding == "fnuz":
+        return np.where(
+            array.code == nan_code(fmt), np.nan, np.where(array.code > magnitude, -value, value)
+        )
     return np.where(array.code >> (fmt.bits - 1) > 0, -value, value)
 
 

@@ -75,31 +75,45 @@ class LNSFormat:
         return f"lns-e{self.exponent_bits}g{self.gamma}{'' if self.zero else 'nz'}"
 
 
+ENCODINGS = ("ieee", "fn", "fnuz", "finite")
+
+
 @dataclass(frozen=True, slots=True)
 class FloatFormat:
     """A binary float with subnormals, rounded to nearest even (see the module's drawing).
 
     encoding "ieee": the top exponent holds infinities and NaNs. "fn" (OCP E4M3): the top exponent
-    holds numbers, only the all-ones code of each sign is NaN, there is no infinity.
+    holds numbers, only the all-ones code of each sign is NaN, there is no infinity. "fnuz": the
+    bias is one more, every code is a number but that of minus zero, which is the one NaN; a zero
+    has no sign. "finite" (OCP fp6, fp4): every code is a number; a NaN cannot be stored.
     overflow "saturate": beyond the largest number the code is the largest number, infinity
-    included; "infinity": IEEE's rule (in "fn", which has none, NaN). NaN stays NaN either way.
-    The default is "saturate" for 8 bits and fewer and "infinity" above.
-    Source: OCP OFP8 rev 1.0 (E4M3: max 448; E5M2: max 57344); IEEE 754-2019.
+    included; "infinity": IEEE's rule (in "fn" and "fnuz", which have none, NaN; "finite" always
+    saturates). NaN stays NaN either way. The default is "saturate" for 8 bits and fewer, in
+    "finite" too, and "infinity" above.
+    Source: OCP OFP8 rev 1.0 (E4M3: max 448; E5M2: max 57344); OCP MX rev 1.0 (fp6, fp4); IEEE
+    754-2019; "fnuz": ml_dtypes (max 240 and 57344).
     """
 
     exponent_bits: int  #: 2..8
     mantissa_bits: int  #: stored fraction bits, 1..23
-    encoding: str = "ieee"  #: "ieee" or "fn"
+    encoding: str = "ieee"  #: one of ENCODINGS
     overflow: str = "default"  #: "saturate" or "infinity"; "default" resolves by width
 
     def __post_init__(self) -> None:
         require_int("exponent_bits", self.exponent_bits, 2, 8)
         require_int("mantissa_bits", self.mantissa_bits, 1, 23)
-        require_choice("encoding", self.encoding, ("ieee", "fn"))
+        require_choice("encoding", self.encoding, ENCODINGS)
         require_choice("overflow", self.overflow, ("saturate", "infinity", "default"))
         if self.overflow == "default":
-            rule = "saturate" if self.bits <= 8 else "infinity"
-            object.__setattr__(self, "overflow", rule)
+            object.__setattr__(self, "overflow", self._usual_overflow)
+        if self.encoding == "finite" and self.overflow != "saturate":
+            raise ValueError(
+                f"overflow must be saturate in the encoding finite, got {self.overflow!r}"
+            )
+
+    @property
+    def _usual_overflow(self) -> str:
+        return "saturate" if self.bits <= 8 or self.encoding == "finite" else "infinity"
 
     @property
     def bits(self) -> int:
@@ -108,8 +122,8 @@ class FloatFormat:
 
     @property
     def bias(self) -> int:
-        """Exponent bias, 2^(exponent_bits - 1) - 1."""
-        return (1 << (self.exponent_bits - 1)) - 1
+        """Exponent bias, 2^(exponent_bits - 1) - 1, in "fnuz" one more."""
+        return (1 << (self.exponent_bits - 1)) - (self.encoding != "fnuz")
 
     @property
     def min_scale(self) -> int:
@@ -120,7 +134,8 @@ class FloatFormat:
     def max_code(self) -> int:
         """Code of the largest finite number."""
         top = (1 << (self.bits - 1)) - 1
-        return top - 1 if self.encoding == "fn" else top - (1 << self.mantissa_bits)
+        unused = {"ieee": 1 << self.mantissa_bits, "fn": 1, "fnuz": 0, "finite": 0}
+        return top - unused[self.encoding]
 
     @property
     def max_value(self) -> float:
@@ -128,6 +143,12 @@ class FloatFormat:
         exponent, mantissa = divmod(self.max_code, 1 << self.mantissa_bits)
         significand = mantissa + (1 << self.mantissa_bits)
         return float(significand) * 2.0 ** (exponent - self.bias - self.mantissa_bits)
+
+    @property
+    def _is_plain_ieee(self) -> bool:
+        """IEEE's encoding, at widths that no OCP format without infinities shares."""
+        finite = (self.exponent_bits, self.mantissa_bits, "finite")
+        return self.encoding == "ieee" and finite not in _FLOAT_NAMES
 
     @property
     def code_dtype(self) -> np.dtype[Any]:
@@ -140,10 +161,9 @@ class FloatFormat:
         base = _FLOAT_NAMES.get(
             (self.exponent_bits, self.mantissa_bits, self.encoding),
             f"fp{self.bits}-e{self.exponent_bits}m{self.mantissa_bits}"
-            + ("fn" if self.encoding == "fn" else ""),
+            + ("" if self._is_plain_ieee else self.encoding),
         )
-        usual = "saturate" if self.bits <= 8 else "infinity"
-        return base if self.overflow == usual else f"{base}-{self.overflow}"
+        return base if self.overflow == self._usual_overflow else f"{base}-{self.overflow}"
 
 
 _FLOAT_NAMES = {
@@ -152,6 +172,12 @@ _FLOAT_NAMES = {
     (8, 7, "ieee"): "bf16",
     (4, 3, "fn"): "fp8-e4m3",
     (5, 2, "ieee"): "fp8-e5m2",
+    (8, 10, "ieee"): "tf32",
+    (4, 3, "fnuz"): "fp8-e4m3fnuz",
+    (5, 2, "fnuz"): "fp8-e5m2fnuz",
+    (3, 2, "finite"): "fp6-e3m2",
+    (2, 3, "finite"): "fp6-e2m3",
+    (2, 1, "finite"): "fp4-e2m1",
 }
 
 
@@ -196,20 +222,41 @@ INT8 = IntFormat(8)
 LNS8 = LNSFormat(7, 8)  # LNS-Madam's 8-bit GEMM format
 LNS16_UPDATE = LNSFormat(15, 2048, zero=False)  # LNS-Madam's 16-bit update format
 
+TF32 = FloatFormat(8, 10)  # 19 bits, NVIDIA's name; stored in 32
+FP8_E4M3FNUZ = FloatFormat(4, 3, encoding="fnuz")
+FP8_E5M2FNUZ = FloatFormat(5, 2, encoding="fnuz")
+FP6_E3M2 = FloatFormat(3, 2, encoding="finite")  # OCP MX rev 1.0
+FP6_E2M3 = FloatFormat(2, 3, encoding="finite")  # OCP MX rev 1.0
+FP4_E2M1 = FloatFormat(2, 1, encoding="finite")  # OCP MX rev 1.0
+INT4 = IntFormat(4)
+
+
+def _sixteen_octaves(bits: int, zero: bool = True) -> LNSFormat:
+    """E = bits - 1 and gamma = 2^(E-4), at least 1: LNS-Madam's range whatever the width."""
+    return LNSFormat(bits - 1, 1 << max(0, bits - 5), zero)
+
+
 FORMATS: dict[str, Format] = {
-    "lns4": LNSFormat(3, 1),
-    "lns5": LNSFormat(4, 1),
-    "lns6": LNSFormat(5, 2),
-    "lns7": LNSFormat(6, 4),
-    "lns8": LNS8,
-    "lns9": LNSFormat(8, 16),
+    **{f"lns{bits}": _sixteen_octaves(bits) for bits in range(4, 17)},
+    "lns-madam-8": LNS8,
+    "lns-madam-u16": LNS16_UPDATE,
     "lns16-update": LNS16_UPDATE,
+    # Madam's integer form (arXiv 2006.14560) stores a sign and an exponent without zero; the range
+    # of its 12, 10 and 8 bits is not stated, so these have LNS-Madam's sixteen octaves.
+    **{f"integer-madam-{bits}": _sixteen_octaves(bits, zero=False) for bits in (12, 10, 8)},
     "fp32": FP32,
+    "tf32": TF32,
     "fp16": FP16,
     "bf16": BF16,
     "fp8-e4m3": FP8_E4M3,
     "fp8-e5m2": FP8_E5M2,
+    "fp8-e4m3fnuz": FP8_E4M3FNUZ,
+    "fp8-e5m2fnuz": FP8_E5M2FNUZ,
+    "fp6-e3m2": FP6_E3M2,
+    "fp6-e2m3": FP6_E2M3,
+    "fp4-e2m1": FP4_E2M1,
     "int8": INT8,
+    "int4": INT4,
 }
 
 

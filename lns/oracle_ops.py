@@ -123,16 +123,24 @@ def float_value(code: int, fmt: FloatFormat) -> tuple[bool, Fraction | float]:
     exponent, mantissa = divmod(rest, 2**fmt.mantissa_bits)
     if fmt.encoding == "ieee" and exponent == 2**fmt.exponent_bits - 1:
         return bool(negative), nan if mantissa else inf
+    if fmt.encoding == "fnuz" and negative and rest == 0:
+        return False, nan
     if fmt.encoding == "fn" and rest == 2 ** (fmt.exponent_bits + fmt.mantissa_bits) - 1:
         return bool(negative), nan
     significand = Fraction(mantissa, 2**fmt.mantissa_bits) + (exponent > 0)
-    bias = 2 ** (fmt.exponent_bits - 1) - 1
+    bias = _bias(fmt)
     return bool(negative), significand * Fraction(2) ** (max(exponent, 1) - bias)
+
+
+def _bias(fmt: FloatFormat) -> int:
+    return 2 ** (fmt.exponent_bits - 1) - (0 if fmt.encoding == "fnuz" else 1)
 
 
 def _float_largest(fmt: FloatFormat) -> Fraction:
     """Largest finite number: 1.11..1 below the infinities, or one unit less in "fn"."""
-    bias, unit = 2 ** (fmt.exponent_bits - 1) - 1, Fraction(1, 2**fmt.mantissa_bits)
+    bias, unit = _bias(fmt), Fraction(1, 2**fmt.mantissa_bits)
+    if fmt.encoding in ("fnuz", "finite"):
+        return (2 - unit) * Fraction(2) ** (2**fmt.exponent_bits - 1 - bias)
     if fmt.encoding == "fn":
         return (2 - 2 * unit) * Fraction(2) ** (2**fmt.exponent_bits - 1 - bias)
     return (2 - unit) * Fraction(2) ** (2**fmt.exponent_bits - 2 - bias)
@@ -145,8 +153,10 @@ def float_code(negative: bool, magnitude: Fraction | float, fmt: FloatFormat) ->
     quiet = ones if fmt.encoding == "fn" else infinity + 2 ** (fmt.mantissa_bits - 1)
     sign = int(negative) * (ones + 1)
     if isinstance(magnitude, float) and isnan(magnitude):
-        return sign + quiet
-    bias = 2 ** (fmt.exponent_bits - 1) - 1
+        if fmt.encoding == "finite":
+            raise ValueError("a NaN has no code")
+        return ones + 1 if fmt.encoding == "fnuz" else sign + quiet
+    bias = _bias(fmt)
     largest = _float_largest(fmt)
     rounded: Fraction | float = magnitude
     exponent = 1 - bias
@@ -155,12 +165,16 @@ def float_code(negative: bool, magnitude: Fraction | float, fmt: FloatFormat) ->
         unit = Fraction(2) ** (exponent - fmt.mantissa_bits)
         rounded = round(magnitude / unit) * unit  # Python's round: half to even
     if rounded > largest:
+        if fmt.overflow == "infinity" and fmt.encoding == "fnuz":
+            return ones + 1
         if fmt.overflow == "infinity":
             return sign + (ones if fmt.encoding == "fn" else infinity)
         rounded, exponent = largest, floor_log2(largest)
     assert isinstance(rounded, Fraction)
     # A significand of 2 carries into the exponent field by itself; below 1 the field is 0.
     significand = rounded / Fraction(2) ** (exponent - fmt.mantissa_bits)
+    if fmt.encoding == "fnuz" and significand == 0:
+        return 0
     return sign + (exponent + bias - 1) * 2**fmt.mantissa_bits + int(significand)
 
 

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from .array import LNSArray
 from .datapath import Accumulator, Antilog, Datapath
-from .format import FloatFormat, IntFormat, LNSFormat
+from .format import ENCODINGS, FloatFormat, IntFormat, LNSFormat
 
 PROFILES = ("lnsim-dev", "lnsim-ci", "lnsim-thorough")
 
@@ -51,13 +51,12 @@ def lns_formats(
 
 @st.composite
 def float_formats(draw: st.DrawFn) -> FloatFormat:
-    """Any FloatFormat."""
-    return FloatFormat(
-        draw(st.integers(2, 8)),
-        draw(st.integers(1, 23)),
-        draw(st.sampled_from(("ieee", "fn"))),
-        draw(st.sampled_from(("saturate", "infinity"))),
+    """Any FloatFormat, of every encoding."""
+    encoding = draw(st.sampled_from(ENCODINGS))
+    overflow = (
+        "saturate" if encoding == "finite" else draw(st.sampled_from(("saturate", "infinity")))
     )
+    return FloatFormat(draw(st.integers(2, 8)), draw(st.integers(1, 23)), encoding, overflow)
 
 
 def int_formats() -> st.SearchStrategy[IntFormat]:

@@ -200,18 +200,27 @@ def run_formats_command(args: argparse.Namespace) -> int:
     from .zoo import details, facts
 
     if args.name is not None:
-        for name, value in details(args.name):
+        rows = details(args.name)
+        if args.plot is not None:
+            from .precision_plot import precision_png
+            from .store import write_atomic
+
+            write_atomic(args.plot, precision_png(args.name))
+            rows.append(("precision plot", str(args.plot)))
+        for name, value in rows:
             print(f"{name:<30} {value}")
         return 0
+    if args.plot is not None:
+        raise ValueError(f"plot must come with the name of a format, got {args.plot}")
     out = console()
     columns = ("format", "bits", "kind", "smallest", "largest", "octaves", "worst error", "beyond")
     zoo = [facts(name) for name in FORMATS]
-    rows = [
+    table = [
         (f.name, str(f.bits), f.kind, f.smallest, f.largest, f.octaves, f.error, f.overflow)
         for f in zoo
     ]
     out.print("\n[bold]Number formats[/bold] (at scale 1; worst error: rounding to nearest)")
-    out.print(table_of(columns, rows, right=("bits", "smallest", "largest", "octaves")))
+    out.print(table_of(columns, table, right=("bits", "smallest", "largest", "octaves")))
     out.print("[bold]Training recipes[/bold] (lnsim train --format, lnsim sweep --formats)")
     recipes = [get_recipe(name) for name in RECIPES]
     rows2 = [

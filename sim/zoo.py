@@ -73,6 +73,33 @@ def _range(fmt: Format) -> tuple[str, str, str]:
     return f"2^{fmt.min_scale}", f"{fmt.max_value:.5g}", f"{octaves:.4g}"
 
 
+def layout(fmt: Format) -> str:
+    """Return the fields of a code, most significant bit first, and what they mean."""
+    if isinstance(fmt, LNSFormat):
+        fields = f"s[{fmt.bits - 1}] e[{fmt.exponent_bits - 1}:0]"
+        value = f"(-1)^s 2^((e + offset)/{fmt.gamma})"
+        return f"{fields}: {value}" + (", e = 0 is zero" if fmt.zero else "")
+    if isinstance(fmt, FloatFormat):
+        m, top = fmt.mantissa_bits, fmt.bits - 1
+        special = {
+            "ieee": "top exponent: infinity, NaN",
+            "fn": "all ones: NaN, no infinity",
+            "fnuz": "minus zero: NaN, no infinity",
+            "finite": "no NaN, no infinity",
+        }[fmt.encoding]
+        return f"s[{top}] exponent[{top - 1}:{m}] mantissa[{m - 1}:0], bias {fmt.bias}; {special}"
+    return f"two's complement [{fmt.bits - 1}:0]"
+
+
+def steps_per_octave(fmt: Format) -> str:
+    """Return how many numbers an octave has, below the top where they grow or shrink."""
+    if isinstance(fmt, LNSFormat):
+        return str(fmt.gamma)
+    if isinstance(fmt, FloatFormat):
+        return f"{2**fmt.mantissa_bits} among normal numbers"
+    return "as many as its smallest number: one spacing for all"
+
+
 def _overflow(fmt: Format) -> str:
     if isinstance(fmt, FloatFormat) and fmt.overflow == "infinity":
         return "infinity" if fmt.encoding == "ieee" else "NaN"
@@ -89,6 +116,8 @@ def details(name: str) -> list[tuple[str, str]]:
         rows += [
             ("number format", fact.kind),
             ("bits", str(fact.bits)),
+            ("bit layout", layout(FORMATS[name])),
+            ("steps per octave", steps_per_octave(FORMATS[name])),
             ("smallest magnitude", fact.smallest),
             ("largest magnitude", fact.largest),
             ("octaves", fact.octaves),

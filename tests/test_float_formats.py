@@ -33,6 +33,7 @@ from lnsim.lns import (
     decode,
     encode,
 )
+from lnsim.lns.format import FP4_E2M1, FP6_E2M3, FP6_E3M2, FP8_E4M3FNUZ, TF32
 from lnsim.lns.oracle import decode_one, encode_one
 from lnsim.lns.testing import DOUBLES, float_formats, float_values, int_formats
 
@@ -51,6 +52,17 @@ ML = {
     "bfloat16": (BF16, ml_dtypes.bfloat16),
     "float8_e4m3fn-nan": (E4M3_NAN, ml_dtypes.float8_e4m3fn),
     "float8_e5m2-infinite": (E5M2_INF, ml_dtypes.float8_e5m2),
+    "float8_e4m3fnuz-nan": (
+        FloatFormat(4, 3, "fnuz", overflow="infinity"),
+        ml_dtypes.float8_e4m3fnuz,
+    ),
+    "float8_e5m2fnuz-nan": (
+        FloatFormat(5, 2, "fnuz", overflow="infinity"),
+        ml_dtypes.float8_e5m2fnuz,
+    ),
+    "float6_e3m2-saturating": (FP6_E3M2, ml_dtypes.float6_e3m2fn),
+    "float6_e2m3-saturating": (FP6_E2M3, ml_dtypes.float6_e2m3fn),
+    "float4_e2m1-saturating": (FP4_E2M1, ml_dtypes.float4_e2m1fn),
     "float8_e3m4": (FloatFormat(3, 4, overflow="infinity"), ml_dtypes.float8_e3m4),
     "float8_e4m3": (FloatFormat(4, 3, overflow="infinity"), ml_dtypes.float8_e4m3),
 }
@@ -76,7 +88,7 @@ def hard_cases(fmt: FloatFormat) -> Doubles:
     single = middle.astype(np.float32)
     beside = [np.nextafter(single, np.float32(to)) for to in (0, 3e38)]
     large = values[-1] + step * np.array([0.25, 0.75, 1, 2, 3])
-    specials = [np.inf, np.nan, 2.0**-149, 3e38]
+    specials = [np.inf, *([] if fmt.encoding == "finite" else [np.nan]), 2.0**-149, 3e38]
     x = np.concatenate([values, middle, *beside, large[large < 3e38], specials])
     return np.concatenate([x, -x])
 
@@ -134,7 +146,13 @@ EVERY = [
     E4M3_NAN,
     FP8_E5M2,
     E5M2_INF,
-    FloatFormat(2, 1, "fn"),  # OCP microscaling's E2M1 has no NaN; here its all-ones code is one
+    FloatFormat(2, 1, "fn"),
+    FP8_E4M3FNUZ,
+    FloatFormat(5, 2, "fnuz", overflow="infinity"),
+    FP6_E3M2,
+    FP6_E2M3,
+    FP4_E2M1,
+    TF32,
     FloatFormat(2, 1),
     FloatFormat(3, 2, overflow="infinity"),
     FloatFormat(8, 1, "fn", overflow="infinity"),
@@ -149,7 +167,7 @@ def test_every_code_survives_a_round_trip(fmt: FloatFormat) -> None:
     again = encode(value, fmt).code
     kept = np.isfinite(value) | (np.isinf(value) & (fmt.overflow == "infinity"))
     assert (again[kept] == code[kept]).all()
-    quiet = encode_one(float("nan"), fmt, 0)
+    quiet = 0 if fmt.encoding == "finite" else encode_one(float("nan"), fmt, 0)
     assert set(again[np.isnan(value)].tolist()) <= {quiet, quiet | 2 ** (fmt.bits - 1)}
     clipped = np.isinf(value) & ~kept
     assert (again[clipped] & (2 ** (fmt.bits - 1) - 1) == fmt.max_code).all()
@@ -164,8 +182,9 @@ def test_float64_is_rounded_once(fmt: FloatFormat) -> None:
     assert (encode(middle, fmt).code == low + (low & 1)).all()
     assert (encode(np.nextafter(middle, 0), fmt).code == low).all()
     assert (encode(np.nextafter(middle, np.inf), fmt).code == low + 1).all()
-    sign = 2 ** (fmt.bits - 1)
-    assert (encode(-middle, fmt).code == low + (low & 1) + sign).all()
+    sign, rounded = 2 ** (fmt.bits - 1), low + (low & 1)
+    unsigned = (rounded == 0) & (fmt.encoding == "fnuz")  # its zero has no sign
+    assert (encode(-middle, fmt).code == rounded + np.where(unsigned, 0, sign)).all()
 
 
 def test_a_nan_becomes_the_quiet_nan_of_its_sign() -> None:
@@ -177,6 +196,25 @@ def test_a_nan_becomes_the_quiet_nan_of_its_sign() -> None:
         assert encode(x, BF16).code[0] == 0x7FC0 | sign << 15
         assert encode(x, FP8_E4M3).code[0] == 0x7F | sign << 7
         assert encode(x, FP8_E5M2).code[0] == 0x7E | sign << 7
+
+
+def test_a_format_without_nan_refuses_it() -> None:
+    """fp6 and fp4 have no code for it; infinity is the largest number."""
+    x = np.array([[1.0, np.inf], [np.nan, 0.0]])
+    with pytest.raises(NonFiniteError, match=r"^x must not be NaN for fp4-e2m1, got NaN at index"):
+        encode(x, FP4_E2M1)
+    assert decode(encode(x[0], FP4_E2M1)).tolist() == [1.0, 6.0]
+    with pytest.raises(ValueError, match=r"^overflow must be saturate in the encoding finite"):
+        FloatFormat(3, 2, "finite", overflow="infinity")
+
+
+def test_the_published_largest_numbers() -> None:
+    """OCP MX rev 1.0 for fp6 and fp4, ml_dtypes' for the others, IEEE-like for tf32."""
+    wanted = {FP4_E2M1: 6, FP6_E2M3: 7.5, FP6_E3M2: 28, FP8_E4M3FNUZ: 240, FP8_E4M3: 448}
+    assert {fmt: fmt.max_value for fmt in wanted} == wanted
+    values = decode(FloatArray(np.arange(8, dtype=np.uint8), 0, FP4_E2M1))
+    assert values.tolist() == [0, 0.5, 1, 1.5, 2, 3, 4, 6]
+    assert (TF32.bits, TF32.code_dtype) == (19, np.uint32)
 
 
 def test_fp32_equals_the_machine() -> None:
@@ -206,7 +244,9 @@ def test_any_float_format_equals_the_oracle(
     pair = [float(decode_one(c, offset, fmt)) for c in codes]
     near = [*pair, sum(pair) / 2, float(np.nextafter(pair[0], 1e300)), -pair[1]]
     with np.errstate(over="ignore", under="ignore"):
-        x = np.array([*anywhere, *near, np.inf, -np.inf, np.nan, -0.0]).astype(dtype)
+        x = np.array([*anywhere, *near, np.inf, -np.inf, -0.0]).astype(dtype)
+        if fmt.encoding != "finite":
+            x = np.append(x, dtype(np.nan))
     got = encode(x, fmt, offset)
     assert got.code.tolist() == [encode_one(float(v), fmt, offset) for v in x]
 

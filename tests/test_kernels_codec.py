@@ -15,7 +15,10 @@ from lnsim.lns.codec import decode, encode
 from lnsim.lns.float_codec import amax_offset
 from lnsim.lns.format import (
     BF16,
+    FP4_E2M1,
+    FP6_E3M2,
     FP8_E4M3,
+    FP8_E4M3FNUZ,
     FP8_E5M2,
     FP16,
     FP32,
@@ -40,6 +43,10 @@ FLOAT_FORMATS = [
     FloatFormat(4, 3, encoding="fn", overflow="infinity"),
     FloatFormat(5, 2, overflow="infinity"),
     FloatFormat(2, 1),
+    FP8_E4M3FNUZ,
+    FloatFormat(5, 2, "fnuz", overflow="infinity"),
+    FP6_E3M2,
+    FP4_E2M1,
 ]
 INT_FORMATS = [INT8, IntFormat(2), IntFormat(16)]
 ROUNDINGS = ["nearest", "nearest_value", "floor"]
@@ -75,7 +82,9 @@ def float_edges(fmt: FloatFormat) -> np.ndarray:
     after = decode(FloatArray(np.minimum(codes + 1, fmt.max_code).astype(fmt.code_dtype), 0, fmt))
     middle = (value + after) / 2
     top = fmt.max_value
-    above = np.array([top, top * (1 + 2.0 ** -(fmt.mantissa_bits + 2)), top * 1.5, np.inf, np.nan])
+    above = np.array([top, top * (1 + 2.0 ** -(fmt.mantissa_bits + 2)), top * 1.5, np.inf])
+    if fmt.encoding != "finite":
+        above = np.append(above, np.nan)
     sides = np.concatenate([middle, np.nextafter(middle, 0), np.nextafter(middle, np.inf), above])
     return np.concatenate([value, sides, -sides])
 
@@ -236,7 +245,9 @@ def test_a_bucket_holds_one_threshold_at_most(gamma: int) -> None:
 
 @pytest.mark.parametrize("offset", [0, -900, 16, -140 * 8 - 3])
 @pytest.mark.parametrize(
-    "fmt", [*LNS_FORMATS, FP16, BF16, FP8_E4M3, FP8_E5M2, *INT_FORMATS], ids=lambda f: f.name
+    "fmt",
+    [*LNS_FORMATS, FP16, BF16, FP8_E4M3, FP8_E5M2, FP8_E4M3FNUZ, FP4_E2M1, *INT_FORMATS],
+    ids=lambda f: f.name,
 )
 def test_to_float32_rounds_the_value_once(fmt: Format, offset: int) -> None:
     """Every code (an odd stride above 12 bits): the float32 nearest to the value."""

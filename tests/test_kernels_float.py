@@ -15,7 +15,17 @@ from lnsim.kernels.terms import term_table
 from lnsim.lns.array import FloatArray, IntArray
 from lnsim.lns.checks import NonFiniteError
 from lnsim.lns.datapath import Accumulator, AnyDatapath, FloatDatapath, IntDatapath
-from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, FloatFormat, IntFormat
+from lnsim.lns.format import (
+    BF16,
+    FP4_E2M1,
+    FP8_E4M3,
+    FP8_E4M3FNUZ,
+    FP8_E5M2,
+    FP16,
+    FP32,
+    FloatFormat,
+    IntFormat,
+)
 
 BLOCK = BLOCK_BYTES // 4  # columns of a block in 32-bit lanes
 
@@ -28,7 +38,10 @@ SHAPES = [
     (5, 67, 7),
     (2, 3, 131),
 ]
-FORMATS = [FP32, FP16, BF16, FP8_E4M3, FP8_E5M2, FloatFormat(6, 9), FloatFormat(8, 10)]
+FORMATS = [
+    FP32, FP16, BF16, FP8_E4M3, FP8_E5M2, FloatFormat(6, 9), FloatFormat(8, 10), FP8_E4M3FNUZ,
+    FP4_E2M1,
+]  # fmt: skip
 # The oracle walks down a format's NaNs to its largest number: 24-bit significands by way of "fn".
 FIXED_FORMATS = [*FORMATS[1:], FloatFormat(8, 23, encoding="fn"), FloatFormat(3, 4)]
 ACCUMULATORS = [

@@ -1,0 +1,79 @@
+"""How precise a format is over its range: a picture of its worst relative errors."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..lns.array import FloatArray, IntArray, LNSArray
+from ..lns.checks import require_choice
+from ..lns.codec import decode
+from ..lns.format import FORMATS, FloatFormat, Format, LNSFormat
+from .plots import LNS_LOOKS, STYLE
+
+_MOST = 1 << 16  # codes of the widest format that is drawn code by code
+
+
+def magnitudes(fmt: Format) -> npt.NDArray[np.float64]:
+    """Return the positive finite values of a format at scale 1, ascending; a sample where wide."""
+    if isinstance(fmt, LNSFormat):
+        codes = np.arange(fmt.min_exponent, fmt.max_exponent + 1)
+        array: LNSArray | FloatArray | IntArray = LNSArray(codes.astype(fmt.code_dtype), 0, fmt)
+    elif isinstance(fmt, FloatFormat):
+        codes = np.unique(np.geomspace(1, fmt.max_code, _MOST).astype(np.int64))
+        if fmt.max_code < _MOST:
+            codes = np.arange(1, fmt.max_code + 1)
+        array = FloatArray(codes.astype(fmt.code_dtype), 0, fmt)
+    else:
+        array = IntArray(np.arange(1, fmt.max_value + 1).astype(fmt.code_dtype), 0, fmt)
+    return decode(array)
+
+
+def worst_errors(
+    fmt: Format,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return (x, |rounded - x| / x) at the values where rounding to nearest is worst.
+
+    Between neighbours v and w that is the midpoint, (w - v) / (w + v); LNS rounds the logarithm, so
+    there it is the larger error beside sqrt(v w). For formats drawn as a sample the neighbours are
+    computed from the spacing of floats.
+    """
+    value = magnitudes(fmt)
+    if isinstance(fmt, LNSFormat):
+        low, high = value[:-1], value[1:]
+        middle = np.sqrt(low) * np.sqrt(high)
+        return middle, (high - middle) / middle
+    if isinstance(fmt, FloatFormat) and fmt.max_code >= _MOST:
+        octave = np.maximum(np.floor(np.log2(value)), fmt.min_scale + fmt.mantissa_bits)
+        half = np.exp2(octave - fmt.mantissa_bits - 1)
+        return value + half, half / (value + half)
+    low, high = value[:-1], value[1:]
+    return (low + high) / 2, (high - low) / (high + low)
+
+
+def precision_png(name: str, dpi: int = 160) -> bytes:
+    """Return a PNG of the worst relative rounding error over the magnitudes of a format.
+
+    name: one of FORMATS (else ValueError). At scale 1; a scale moves the curve sideways only.
+    """
+    fmt = FORMATS[require_choice("format", name, FORMATS)]
+    x, error = worst_errors(fmt)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        dots = "o" if len(x) < 600 else ""
+        axes.plot(np.log2(x), 100 * error, color=LNS_LOOKS[0][0], marker=dots, ms=3, lw=1.2)
+        axes.set_yscale("log")
+        axes.set_ylim(100 * error.min() / 1.6, 100 * error.max() * 1.6)
+        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+        axes.yaxis.set_minor_formatter(lambda y, _: "")
+        axes.set_xlabel("log2 of the magnitude, scale 1")
+        axes.set_ylabel("worst relative rounding error [%]")
+        axes.set_title(f"{name}: {fmt.bits} bits, {len(magnitudes(fmt)):,} magnitudes drawn")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

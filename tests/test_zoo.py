@@ -1,0 +1,61 @@
+"""`lnsim formats NAME`: layout, precision and the picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lnsim.lns import FORMATS, LNSFormat, decode, encode
+from lnsim.sim.cli import main
+from lnsim.sim.precision_plot import magnitudes, precision_png, worst_errors
+from lnsim.sim.zoo import details, worst_error
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Layout, steps and range of each."""
+    assert main(["formats", name]) == 0
+    printed = capsys.readouterr().out
+    for text in ("bit layout", "steps per octave", "largest magnitude", "worst relative"):
+        assert text in printed
+
+
+def test_layouts() -> None:
+    """Fields from the top bit, and what the special codes are."""
+    wanted = {
+        "lns8": "s[7] e[6:0]: (-1)^s 2^((e + offset)/8), e = 0 is zero",
+        "lns-madam-u16": "s[15] e[14:0]: (-1)^s 2^((e + offset)/2048)",
+        "fp8-e4m3": "s[7] exponent[6:3] mantissa[2:0], bias 7; all ones: NaN, no infinity",
+        "fp8-e5m2fnuz": "s[7] exponent[6:2] mantissa[1:0], bias 16; minus zero: NaN, no infinity",
+        "fp4-e2m1": "s[3] exponent[2:1] mantissa[0:0], bias 1; no NaN, no infinity",
+        "int4": "two's complement [3:0]",
+    }
+    assert {name: dict(details(name))["bit layout"] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", ["lns8", "lns5", "fp8-e4m3", "fp6-e2m3", "int8", "fp32", "tf32"])
+def test_the_drawn_error_is_the_real_one(name: str) -> None:
+    """Numbers at the drawn places are off by the drawn share, or less by an uneven neighbour."""
+    fmt = FORMATS[name]
+    x, error = worst_errors(fmt)
+    inside = x < magnitudes(fmt)[-1]
+    x, error = x[inside], error[inside]
+    off = np.abs(decode(encode(x, fmt, 0)) - x) / x
+    slack = 1 + 1e-6  # at a tie of the logarithm either neighbour may be taken
+    assert (off <= error * slack).all()
+    assert off.max() == pytest.approx(error.max(), rel=1e-3 if isinstance(fmt, LNSFormat) else 1e-9)
+    stated = worst_error(fmt)
+    if stated is not None and name.startswith("lns"):
+        assert error.max() == pytest.approx(stated, rel=1e-9)
+
+
+def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A PNG where asked, the same twice; without a format it is refused."""
+    path = tmp_path / "a" / "lns8.png"
+    assert main(["formats", "lns8", "--plot", str(path)]) == 0
+    assert str(path) in capsys.readouterr().out
+    assert path.read_bytes() == precision_png("lns8")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert main(["formats", "--plot", str(path)]) == 2
+    assert "plot must come with the name of a format" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"^format must be one of bf16, .+, got 'fp9'$"):
+        precision_png("fp9")
