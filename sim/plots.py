@@ -140,12 +140,12 @@ def _set_limits(axes: Any, points: Sequence[Point]) -> None:
     low, high = min(p.energy.low for p in points), max(p.energy.high for p in points)
     margin = max(0.06 * math.log(high / low), 0.1)
     axes.set_xlim(low * math.exp(-margin), high * math.exp(margin))
-    ticks = _ticks(low * math.exp(-margin), high * math.exp(margin))
+    ticks = round_ticks(low * math.exp(-margin), high * math.exp(margin))
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_xticks([], minor=True)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Round numbers in low..high, finer where a coarse choice gives fewer than four."""
     ticks: list[float] = []
     for steps in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)):

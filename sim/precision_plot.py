@@ -12,7 +12,7 @@ from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import require_choice
 from ..lns.codec import decode
 from ..lns.format import FORMATS, FloatFormat, Format, LNSFormat
-from .plots import LNS_LOOKS, STYLE
+from .plots import LNS_LOOKS, STYLE, round_ticks
 
 _MOST = 1 << 16  # codes of the widest format that is drawn code by code
 
@@ -68,9 +68,11 @@ def precision_png(name: str, dpi: int = 160) -> bytes:
         dots = "o" if len(x) < 600 else ""
         axes.plot(np.log2(x), 100 * error, color=LNS_LOOKS[0][0], marker=dots, ms=3, lw=1.2)
         axes.set_yscale("log")
-        axes.set_ylim(100 * error.min() / 1.6, 100 * error.max() * 1.6)
-        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-        axes.yaxis.set_minor_formatter(lambda y, _: "")
+        low, high = 100 * error.min() / 3, 100 * error.max() * 3
+        ticks = round_ticks(low, high)
+        axes.set_ylim(low, high)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_yticks([], minor=True)
         axes.set_xlabel("log2 of the magnitude, scale 1")
         axes.set_ylabel("worst relative rounding error [%]")
         axes.set_title(f"{name}: {fmt.bits} bits, {len(magnitudes(fmt)):,} magnitudes drawn")

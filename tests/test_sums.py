@@ -1,6 +1,8 @@
 """Addition in every variant, sums in every order, dot products: all against the oracle."""
 
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,3 +296,16 @@ def test_what_has_no_meaning_is_refused() -> None:
         x.reshape(1, 2, 3) @ x
     with pytest.raises(ValueError, match=r"^b must have a's offset"):
         x + LNSArray(x.code, 7, LNS8)
+
+
+def test_the_page_on_arithmetic_is_true() -> None:
+    """Its example runs, and its table of errors is the one that is computed."""
+    page = (Path(__file__).parent.parent / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(code, "arithmetic.md", "exec"), {})
+    rows = re.findall(r"^\| `([a-z:0-9]+)` \| (.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 7
+    for variant, cells in rows:
+        formats = ((1, 15), (8, 127), (8, 511), (64, 1023), (2048, 32767))
+        errors = [max_error(gamma, variant, distances) for gamma, distances in formats]
+        assert cells.split(" | ") == [f"{s:,} / {d:,}" for s, d in errors]
