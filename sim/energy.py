@@ -8,23 +8,19 @@ that two configurations cannot be told apart: compare them with `difference`, in
 has one price on both sides.
 """
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from ..lns.checks import require_choice
 from .events import Event
 from .price_rules import RULES, Key, Rows, Weights, add_weights
 
 DEFAULT_TABLE = Path(__file__).parent / "assets" / "prices.csv"
 CONFIDENCES = ("confirmed", "derived", "unconfirmed")
 _ANY_NODE = ("mac", "dram_read_bits", "dram_write_bits")  # their rows say where they are from
-_PER_BIT = (
+PER_BIT = (
     "wire_bits",
     "sram_read_bits",
     "sram_write_bits",
@@ -34,7 +30,7 @@ _PER_BIT = (
     "mux_bits",
     "float_overhead",
 )
-KINDS = frozenset((*RULES, *_PER_BIT, "int_add", "mac"))
+KINDS = frozenset((*RULES, *PER_BIT, "int_add", "mac"))
 COLUMNS = (
     "kind",
     "bits",
@@ -140,7 +136,12 @@ class PriceTable:
             return {key: 1.0}
         if event.kind not in RULES:
             raise ValueError(f"prices must have a row for {event}, got none")
-        return RULES[event.kind](event, self._by_kind)
+        try:
+            return RULES[event.kind](event, self._by_kind)
+        except KeyError as error:
+            raise ValueError(
+                f"prices must have rows of kind {error.args[0]} for {event}, got none"
+            ) from error
 
     def value(self, weights: Mapping[Key, float]) -> Interval:
         """Return the interval of a weighted sum of rows; a negative weight swaps low and high."""
@@ -158,6 +159,7 @@ class PriceTable:
 
 @lru_cache(maxsize=1)
 def _default_table() -> PriceTable:
+    from .price_rows import read_rows
     from .sram import sram_rows
 
     text = DEFAULT_TABLE.read_text(encoding="utf-8")
@@ -171,47 +173,6 @@ def _width(row: PriceRow) -> float:
         first, _, second = row.detail.partition("x")
         return int(first) * int(second)
     return row.bits
-
-
-def read_rows(text: str, name: str) -> list[PriceRow]:
-    """Return the rows of a price table's CSV text; `name` is the file named in an error."""
-    reader = csv.DictReader(io.StringIO(text))
-    lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
-    if lacking:
-        raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}, got no {lacking[0]}")
-    rows = []
-    for record in reader:
-        try:
-            rows.append(read_row(record))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
-    return rows
-
-
-def read_row(record: Mapping[str, str | None]) -> PriceRow:
-    """Return the row of a record of COLUMNS; what is wrong raises ValueError naming the column."""
-    texts = {column: (record.get(column) or "").strip() for column in COLUMNS}
-    for column in ("unit", "node", "source"):
-        if not texts[column]:
-            raise ValueError(f"{column} must be given, got nothing")
-    require_choice("kind", texts["kind"], KINDS)
-    require_choice("confidence", texts["confidence"], CONFIDENCES)
-    unit = "pJ/bit" if texts["kind"] in _PER_BIT else "pJ/operation"
-    require_choice("unit", texts["unit"], (unit,))
-    low, mid, high = (float(texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
-    if not (0 <= low <= mid <= high and math.isfinite(high)):
-        raise ValueError(f"prices must be 0 <= low <= mid <= high, got {low}, {mid}, {high}")
-    return PriceRow(
-        kind=texts["kind"],
-        bits=int(texts["bits"] or 0),
-        detail=texts["detail"],
-        price=Interval(low, mid, high),
-        unit=texts["unit"],
-        node=texts["node"],
-        source=texts["source"],
-        confidence=texts["confidence"],
-        note=texts["note"],
-    )
 
 
 @dataclass(frozen=True, slots=True)

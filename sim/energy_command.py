@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from ..lns.checks import require_choice
 from .commands import console, table_of
 from .energy import Interval, PriceTable
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """Cost the step in every format, print tables, write files."""
     if args.list:
         return _print_names()
-    names = [args.format, *(name for name in args.against.split(",") if name)]
+    names = [args.format, *(n.strip() for n in args.against.split(",") if n.strip())]
     if len(set(names)) < len(names):
         raise ValueError(f"against must name other formats, each once, got {args.against!r}")
     recipes = [recipe_of(name, args.optimiser) for name in names]
@@ -154,19 +156,20 @@ def print_step(energies: Sequence[StepEnergy], table: PriceTable) -> None:
     first = energies[0]
     workload, machine = first.cost.workload, first.cost.machine
     out = console()
+    title = f"{workload.name} ({workload.note.rstrip('.')})" if workload.note else workload.name
     unit, factor = unit_of(min(energy.total.mid for energy in energies))
     out.print(
-        f"\n[bold]{workload.note or workload.name}[/bold]: one training step of "
-        f"{workload.macs / 1e9:.3g} GMAC on {machine.name} ({machine.description})"
+        f"\n[bold]{escape(title)}[/bold]: one training step of {workload.macs / 1e9:.3g} GMAC on "
+        f"{escape(machine.name)} ({escape(machine.description)})"
     )
     out.print(_totals(energies, unit, factor))
     out.print(_parts(first, unit, factor))
     for other in energies[1:]:
-        out.print(f"- {compare(first, other, table).text()}")
+        out.print(f"- {escape(compare(first, other, table).text())}")
     for energy in energies:
-        out.print(f"- {_multiplications(energy)}")
+        out.print(f"- {escape(_multiplications(energy))}")
     for note in price_notes(first.cost, table):
-        out.print(f"- {note}")
+        out.print(f"- {escape(note)}")
 
 
 def _totals(energies: Sequence[StepEnergy], unit: str, factor: float) -> "Table":

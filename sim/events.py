@@ -21,8 +21,8 @@ RULES = ("sgd", "adamw", "madam", "integer-madam", "lns-madam")
 
 NOT_COUNTED = (
     "Not counted: evaluation, random numbers (dropout), control, clock tree, leakage and idle "
-    "time, the network between processing elements, halo rows of a convolution read again at a "
-    "tile's edge. Words handed from one operation of the vector unit to the next cost nothing."
+    "time, the network between processing elements. Words handed from one operation of the vector "
+    "unit to the next cost nothing."
 )
 
 
@@ -222,30 +222,49 @@ def encode_events(fmt: Format, elements: int, source: Format = FP32) -> Events:
     return {event: count for event, count in events.items() if count}
 
 
-_MULTIPLY = float_multiply(FP32, FP32)
-_ADD = Event("float_add", 32, FP32.name)
-_DIVIDE, _SQRT = (Event("float_div_sqrt", 32, name) for name in ("divide", "sqrt"))
-_EXP = Event("float_exp", 32)
-_COMPARE = Event("compare", 32)
-_ROUND = Event("float_to_int", 32)
-
-# Arithmetic per element; formulas in update_events.
-_UPDATE: dict[str, Events] = {
-    "sgd": {_MULTIPLY: 2, _ADD: 2},
-    "adamw": {_MULTIPLY: 9, _ADD: 4, _DIVIDE: 1, _SQRT: 1},
-    "madam": {_MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3},
+# Arithmetic per element, in the vector unit's format; formulas in update_events.
+_UPDATE: dict[str, dict[str, int]] = {
+    "sgd": {"multiply": 2, "add": 2},
+    "adamw": {"multiply": 9, "add": 4, "divide": 1, "sqrt": 1},
+    "madam": {"multiply": 6, "add": 1, "divide": 1, "sqrt": 1, "exp": 1, "compare": 3},
     "lns-madam": {
-        _MULTIPLY: 6, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _EXP: 1, _COMPARE: 3, _ROUND: 1,
+        "multiply": 6, "add": 1, "divide": 1, "sqrt": 1, "exp": 1, "compare": 3, "round": 1,
     },
-    "integer-madam": {_MULTIPLY: 5, _ADD: 1, _DIVIDE: 1, _SQRT: 1, _COMPARE: 2, _ROUND: 1},
+    "integer-madam": {"multiply": 5, "add": 1, "divide": 1, "sqrt": 1, "compare": 2, "round": 1},
 }  # fmt: skip
-STATE_BITS = {"sgd": 32, "adamw": 64, "madam": 32, "lns-madam": 32, "integer-madam": 32}
+STATE_WORDS = {"sgd": 1, "adamw": 2, "madam": 1, "lns-madam": 1, "integer-madam": 1}
 
 
-def update_events(rule: str, elements: int, update_fmt: Format | None) -> Events:
-    """Return the events of one optimiser step over `elements` weights, fp32 vector unit.
+def vector_events(arithmetic: Mapping[str, int], fmt: FloatFormat) -> Events:
+    """Return the events of counted arithmetic on a unit of format `fmt`.
 
-    update_fmt: format the weight is stored in between steps; None: an fp32 master copy. Per
+    Kinds: multiply, add, compare, divide, sqrt, exp, log, round (to an integer). A logarithm is
+    priced as an exponential: both are a table and a short polynomial.
+    """
+    kinds = {
+        "multiply": float_multiply(fmt, fmt),
+        "add": Event("float_add", fmt.bits, fmt.name),
+        "compare": Event("compare", fmt.bits),
+        "divide": Event("float_div_sqrt", fmt.bits, "divide"),
+        "sqrt": Event("float_div_sqrt", fmt.bits, "sqrt"),
+        "exp": Event("float_exp", fmt.bits),
+        "log": Event("float_exp", fmt.bits),
+        "round": Event("float_to_int", fmt.bits),
+    }
+    events: Events = {}
+    for kind, count in arithmetic.items():
+        if count:
+            events[kinds[kind]] = events.get(kinds[kind], 0) + count
+    return events
+
+
+def update_events(
+    rule: str, elements: int, update_fmt: Format | None, unit: FloatFormat = FP32
+) -> Events:
+    """Return the events of one optimiser step over `elements` weights, on a vector unit of `unit`.
+
+    update_fmt: format the weight is stored in between steps; None: a master copy in the
+    unit's format. Per
     element, with b1, b2, lr and the bias corrections as scalars:
     sgd: m = mu m + g; w -= lr m (2 multiplies, 2 adds; state m).
     adamw: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w = (1 - lr wd) w - lr (c1 m) /
@@ -255,11 +274,11 @@ def update_events(rule: str, elements: int, update_fmt: Format | None) -> Events
     lns-madam: the same with u rounded to an integer.
     integer-madam: v and u as above; e -= round(lr_factor u) sign w, clamped: 5 multiplies, 1 add,
     divide, sqrt, 2 compares, a rounding; then an addition and two compares on the exponent's
-    width. The format must be an LNSFormat. State v. STATE_BITS: bits of state per element.
+    width. The format must be an LNSFormat. State v. STATE_WORDS: words of state per element.
     """
     require_choice("rule", rule, RULES)
     require_int("elements", elements, 0, 1 << 50)
-    per_element = dict(_UPDATE[rule])
+    per_element = vector_events(_UPDATE[rule], unit)
     if rule == "integer-madam":
         if not isinstance(update_fmt, LNSFormat):
             raise ValueError(f"update_fmt must be an LNSFormat for {rule}, got {update_fmt!r}")

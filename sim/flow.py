@@ -11,49 +11,14 @@ saved activations need no rule of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from .flow_parts import Made, Step, Use
 from .vector_ops import SHAPE_ONLY, STREAMING, TWO_PASSES
 from .workload import ARITHMETIC, Gemm, Tensor, VectorOp, Workload
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """An operator's look at a tensor."""
-
-    tensor: int
-    shape: Shape
-    words: int  #: distinct elements it sees
-
-
-@dataclass(slots=True)
-class _Made:
-    """A tensor: where it comes from and what is done with it."""
-
-    kind: str  #: "weight", "constant", "outside" or "made"
-    words: int
-    layer: str = ""
-    phase: str = "forward"
-    step: int = -1  #: the operator that made it
-    roles: dict[str, str] = field(default_factory=dict)  #: GEMM role -> layer of its first use
-    input_gradient: bool = False  #: a GEMM of phase "dx" reads it
-    late_gemm: bool = False  #: a GEMM of the backward pass reads a tensor of the forward pass
-    far_words: int = 0  #: words to be written because somebody reads them from DRAM
-    mask_words: int = 0
-    late_words: int = 0  #: of these, read in the backward pass
-
-
-@dataclass(slots=True)
-class _Step:
-    """An operator that computes."""
-
-    op: VectorOp | None
-    gemm: Gemm | None
-    made: list[int]
-    again: list[tuple[int, int]] = field(default_factory=list)  #: (tensor, words) read twice, near
 
 
 class Flow:
@@ -62,8 +27,8 @@ class Flow:
     def __init__(self) -> None:
         self.phase = "forward"  #: then "backward"
         self.layer = ""
-        self.tensors: list[_Made] = []
-        self.steps: list[_Step] = []
+        self.tensors: list[Made] = []
+        self.steps: list[Step] = []
         self.uncounted: dict[str, None] = {}
         # forward products with a weight: (tensor, weight's words) -> layers, first to last
         self.trained: dict[tuple[int, int], list[str]] = {}
@@ -71,22 +36,22 @@ class Flow:
 
     def weight(self, layer: str, words: int) -> int:
         """A parameter of a layer."""
-        return self._new(_Made("weight", words, layer))
+        return self._new(Made("weight", words, layer))
 
     def constant(self) -> int:
         """A tensor of constants, which costs nothing."""
-        return self._new(_Made("constant", 0, phase=self.phase))
+        return self._new(Made("constant", 0, phase=self.phase))
 
     def outside(self, words: int) -> int:
         """A tensor that is given: the batch."""
-        return self._new(_Made("outside", words, phase=self.phase))
+        return self._new(Made("outside", words, phase=self.phase))
 
-    def _new(self, made: _Made) -> int:
+    def _new(self, made: Made) -> int:
         self.tensors.append(made)
         return len(self.tensors) - 1
 
     def _product(self, words: int) -> int:
-        made = _Made("made", words, self.layer, self.phase, step=len(self.steps))
+        made = Made("made", words, self.layer, self.phase, step=len(self.steps))
         return self._new(made)
 
     def gemm(
@@ -129,7 +94,8 @@ class Flow:
         self.tensors[result].phase = self.phase
         if phase == "dw":
             self.tensors[result].roles["gradient"] = layer
-        self.steps.append(_Step(None, done, [result]))
+        self._derive((a, b), [result])
+        self.steps.append(Step(None, done, [result]))
         return result
 
     def _role(self, tensor: int) -> str:
@@ -206,6 +172,7 @@ class Flow:
         if name == "max_pool2d_with_indices":
             out_words = [out_words[0], -(-out_words[1] // 4)]  # an index is a byte
         made = [self._product(words) for words in out_words]
+        self._derive(uses, made)
         op = VectorOp(
             layer=self.layer if self.phase == "forward" else self._backward_layer(uses),
             phase="forward" if self.phase == "forward" else "dx",
@@ -216,14 +183,24 @@ class Flow:
             near_reads=near,
             again=again,
         )
-        self.steps.append(_Step(op, None, made, kept))
+        self.steps.append(Step(op, None, made, kept))
         return made
 
-    def _late(self, tensor: _Made, words: int) -> None:
+    def _derive(self, uses: Sequence[Use], made: Sequence[int]) -> None:
+        """What is computed from weights alone, such as a masked weight, is a weight."""
+        sources = [self.tensors[use.tensor] for use in uses]
+        weights = [source for source in sources if source.kind == "weight"]
+        alone = all(source.kind in ("weight", "constant") for source in sources)
+        if weights and alone and self.phase == "forward":
+            for index in made:
+                self.tensors[index].kind = "weight"
+                self.tensors[index].layer = weights[0].layer
+
+    def _late(self, tensor: Made, words: int) -> None:
         if self.phase == "backward" and tensor.phase == "forward" and tensor.kind == "made":
             tensor.late_words = max(tensor.late_words, words)
 
-    def _is_near(self, name: str, tensor: _Made) -> bool:
+    def _is_near(self, name: str, tensor: Made) -> bool:
         backward = tensor.phase == "backward"
         return name in STREAMING and backward == (self.phase == "backward")
 
@@ -236,8 +213,29 @@ class Flow:
                 break
         return self.layer
 
-    def workload(self, name: str, parameters: int) -> Workload:
-        """Return what was collected."""
+    def _settle_gradients(self, gradients: Sequence[tuple[int, int]]) -> set[int]:
+        """Say which tensors are handed to the update; return them.
+
+        gradients: (parameter, its gradient). That of a GEMM's weight is encoded, once, however many
+        products it is a sum of; any other is written as it is.
+        """
+        final = {gradient for _, gradient in gradients}
+        for index, made in enumerate(self.tensors):
+            if index not in final:
+                made.roles.pop("gradient", None)
+        for parameter, gradient in gradients:
+            made = self.tensors[gradient]
+            if "weight" in self.tensors[parameter].roles:
+                made.roles.setdefault("gradient", self.tensors[parameter].layer)
+            else:
+                made.far_words = made.words
+        return final
+
+    def workload(
+        self, name: str, parameters: int, gradients: Sequence[tuple[int, int]]
+    ) -> Workload:
+        """Return what was collected; gradients: tensors (parameter, its gradient)."""
+        final = self._settle_gradients(gradients)
         gemms: list[Gemm] = []
         vector: list[VectorOp] = []
         for step in self.steps:
@@ -251,6 +249,8 @@ class Flow:
             else:
                 assert step.op is not None
                 op = step.op
+                if final.intersection(step.made):
+                    op = replace(op, phase="dw")
             near = sum(m.words for m in made if not m.far_words)
             alone = sum(words for index, words in step.again if not self.tensors[index].far_words)
             vector.append(replace(op, writes=writes, near_writes=near, again_writes=alone))

@@ -101,17 +101,16 @@ def _limited(
     array: GemmCost, tiling: Tiling, moved: Moved, widths: Widths, machine: Machine
 ) -> int:
     """Cycles of one product: the first tiles' load, then the slowest of array and memories."""
-    m, n, k = tiling.tile
-    first = m * k * widths.a * tiling.a_words // max(array.M * array.K, tiling.a_words)
-    first += k * n * widths.b * tiling.b_words // max(array.K * array.N, tiling.b_words)
+    first = tiling.first_words[0] * widths.a + tiling.first_words[1] * widths.b
     dram = ceil_div(tiling.dram_bits(widths), machine.dram_bits_per_cycle)
     ports = (
         (moved.ifmap_writes + moved.ifmap_reads) * widths.a / machine.ifmap.bits_per_cycle,
         (moved.filter_writes + moved.filter_reads) * widths.b / machine.filter.bits_per_cycle,
         (moved.ofmap_writes + moved.ofmap_reads) * widths.partial / machine.ofmap.bits_per_cycle,
     )
-    busiest = max(array.elapsed_cycles, dram, *(ceil_div(port, 1) for port in ports))
-    return busiest + ceil_div(first, machine.dram_bits_per_cycle)
+    load = ceil_div(first, machine.dram_bits_per_cycle)
+    busiest = max(array.elapsed_cycles, dram - load, *(ceil_div(port, 1) for port in ports))
+    return busiest + load
 
 
 def ceil_div(amount: float, rate: float) -> int:

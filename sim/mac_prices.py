@@ -41,7 +41,7 @@ def published_events(
 
 
 def _published_name(fmt: Format) -> str:
-    if isinstance(fmt, LNSFormat) and fmt.bits == 8:
+    if isinstance(fmt, LNSFormat) and (fmt.bits, fmt.gamma) == (8, 8):
         return "lns8"
     if isinstance(fmt, FloatFormat) and (fmt.bits == 8 or fmt.name in ("fp16", "fp32")):
         return "fp8" if fmt.bits == 8 else fmt.name

@@ -34,8 +34,8 @@ KEYS = {
     "depth": "stationary words a processing element's register file holds (default 1)",
     "dataflow": "os, ws or is: which operand stays in the array",
     "recurrence": "cycles per fold: scalesim or paper (default scalesim)",
-    "objective": "what the tile search minimises first: traffic (DRAM bits) or latency "
-    "(default traffic)",
+    "objective": "what the tile search minimises first: latency or traffic (DRAM bits); the other "
+    "decides between equals (default latency)",
     "clock_ghz": "clock of array, vector unit and buffers in GHz",
     "node": "technology whose prices are used, such as 45 nm",
     "wire_mm": "mean way of a word between a buffer and the array in mm (default 0)",
@@ -69,6 +69,12 @@ class Buffer:
         require_int("capacity_bytes", self.capacity_bytes, 64, 1 << 40)
         require_int("word_bits", self.word_bits, 1, 1 << 16)
         require_int("banks", self.banks, 1, 1 << 16)
+        least = max(64, -(-self.word_bits // 8))
+        if self.bank_bytes < least:
+            raise ValueError(
+                f"banks must leave each at least {least} bytes, got {self.banks} of "
+                f"{self.bank_bytes}"
+            )
 
     @property
     def bits(self) -> int:
@@ -137,7 +143,7 @@ class Machine:
     lanes: int = 1
     depth: int = 1
     recurrence: str = "scalesim"
-    objective: str = "traffic"
+    objective: str = "latency"
     node: str = "45 nm"
     wire_mm: float = 0.0
     description: str = ""
@@ -198,8 +204,8 @@ class Machine:
     @classmethod
     def load(cls, path: Path) -> "Machine":
         """Return the machine of a TOML or YAML file; an error names the file."""
-        text = path.read_text(encoding="utf-8")
         try:
+            text = path.read_text(encoding="utf-8")
             if path.suffix == ".toml":
                 values: Any = tomllib.loads(text)
             elif path.suffix in (".yaml", ".yml"):

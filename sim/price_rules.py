@@ -181,6 +181,7 @@ RULES: dict[str, Rule] = {
     "constant_multiply": _multiply,
     "shift": _shift,
     "bin_select": _bin_select,
+    "register_select": _bin_select,
     "antilog_lookup": _antilog,
     "float_multiply": _float_multiply,
     "float_add": _float_add,
@@ -205,7 +206,7 @@ RULE_TEXT: dict[str, str] = {
         "outside them"
     ),
     "shift": "bits * ceil(log2 bits) mux_bits (a barrel shifter)",
-    "bin_select": "(L - 1) * W mux_bits",
+    "bin_select, register_select": "(L - 1) * W mux_bits: one of L words of W bits",
     "antilog_lookup": "word bits * sqrt(entries), from the 8x9 row",
     "float_multiply": (
         "int_multiply of the significands + int_add of the exponents + float_overhead per bit"

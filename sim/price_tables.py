@@ -21,8 +21,9 @@ from typing import Any
 import yaml
 
 from ..lns.checks import require_choice
-from .energy import COLUMNS, KINDS, Interval, PriceRow, PriceTable, read_row, read_rows
+from .energy import COLUMNS, KINDS, Interval, PriceRow, PriceTable
 from .events import Event
+from .price_rows import read_row, read_rows
 from .sram import NODES, sram_rows
 
 _MEMORY_NODES = {f"{nm} nm": nm for nm in NODES if nm != "45"}
@@ -54,6 +55,14 @@ def load_prices(path: Path, node: str = "45 nm") -> PriceTable:
     unknown kind, an empty unit, node or source, numbers out of order or not finite raise ValueError
     naming the file and the row.
     """
+    try:
+        return _read(path, node)
+    except ValueError as error:
+        named = str(error) if path.name in str(error) else f"{path}: {error}"
+        raise ValueError(named) from error
+
+
+def _read(path: Path, node: str) -> PriceTable:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".csv":
         return _laid_over(table_of_node(node), read_rows(text, str(path)))
@@ -85,7 +94,10 @@ def _memories(node: str, rows: Sequence[PriceRow]) -> list[PriceRow]:
 
 
 def _laid_over(table: PriceTable, rows: Iterable[PriceRow]) -> PriceTable:
-    return PriceTable(dict(table.rows) | {row.key: row for row in rows})
+    """The table with rows in place of its own; their node may be said without supply or origin."""
+    short = table.node.partition(" 0.9 V")[0]
+    fitted = [replace(row, node=table.node) if row.node == short else row for row in rows]
+    return PriceTable(dict(table.rows) | {row.key: row for row in fitted})
 
 
 def _yaml_row(values: Any, where: str) -> PriceRow:

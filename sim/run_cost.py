@@ -15,8 +15,9 @@ import torch
 from .energy import GROUPS, ZERO, Interval, PriceTable, group_of, price
 from .events import PHASES, Events, add_events
 from .models import make_model
+from .parts import Part
 from .run_config import RunConfig
-from .step_cost import COMPONENTS, Part, StepCost, cost_step
+from .step_cost import COMPONENTS, StepCost, cost_step
 from .tally import Tally
 from .trace import trace_step
 from .workload import Workload

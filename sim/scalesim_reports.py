@@ -1,9 +1,11 @@
 """A step's GEMMs in the columns of SCALE-Sim 3.0.0's three reports, one line a GEMM.
 
 Headers, blanks after commas and the trailing comma are that tool's. A GEMM of several products has
-one line with their sum. Cycles with stalls include the first tiles' load ("incl. prefetch");
-bandwidths are words per cycle over those cycles; first and last cycles are not modelled and are
-given as 0 and the last cycle. Compute utilisation is products over the array's in stall-free time.
+one line with their sum. Total cycles include stalls, here the wait for the first tiles too; the
+column "incl. prefetch" is one more, the number and not the index. Bandwidths are words per cycle
+over those cycles; first and last cycles are not modelled and are given as 0 and the last cycle.
+Results are given as DRAM writes though the vector unit takes them. Compute utilisation is products
+over the array's in stall-free time (SCALE-Sim's own window is another for ws and is).
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +45,7 @@ def _text(header: str, layers: Sequence[LayerCost], row: Callable[[LayerCost], l
 
 def _compute(layer: LayerCost) -> list[float]:
     times, cost = layer.gemm.count, layer.array
-    total = cost.cycles * times
+    total = cost.cycles * times + layer.stall_cycles
     return [
         layer.limited_cycles,
         total,
@@ -55,10 +57,10 @@ def _compute(layer: LayerCost) -> list[float]:
 
 
 def _words(layer: LayerCost) -> tuple[list[int], list[int]]:
-    """SRAM and DRAM words: ifmap and filter reads, ofmap writes. Results stay in SRAM's count."""
+    """SRAM and DRAM words: ifmap and filter reads, ofmap writes with each result once."""
     cost, tiling, times = layer.array, layer.tiling, layer.gemm.count
     sram = [cost.sram_ifmap_reads, cost.sram_filter_reads, cost.sram_ofmap_writes]
-    dram = [tiling.a_words, tiling.b_words, tiling.partial_writes]
+    dram = [tiling.a_words, tiling.b_words, tiling.partial_writes + cost.M * cost.N]
     return [n * times for n in sram], [n * times for n in dram]
 
 

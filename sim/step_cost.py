@@ -9,7 +9,8 @@ Every word is counted at every level, reads and writes. For one GEMM (M, K) x (K
     array    the events of its multiply-accumulates
 
 Around the GEMMs: a tensor is encoded once for all of them and its codes are written to DRAM, from
-where they are fetched; a weight's codes are made once a step from its stored form. Where a scale
+where they are fetched; a weight's codes are made once a step from its stored form, whose largest
+magnitude the update has noted while it wrote it. Where a scale
 has to be found first ("two-pass") the vector unit's words are written and read back, in the ofmap
 buffer if half of it holds them, else in DRAM. The update reads gradient, stored weight and state
 and writes the latter two.
@@ -20,13 +21,22 @@ from dataclasses import dataclass, replace
 
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FloatFormat, Format, LNSFormat
-from .events import PHASES, STATE_BITS, Event, Events, add_events, encode_events, update_events
+from .events import (
+    PHASES,
+    STATE_WORDS,
+    Event,
+    Events,
+    add_events,
+    encode_events,
+    update_events,
+    vector_events,
+)
 from .gemm_traffic import LayerCost, ceil_div, cost_gemm
 from .mac_prices import MacSource, get_mac_source
-from .machine import Buffer, Machine
+from .machine import Machine
 from .multiplications import count_multiplications
+from .parts import Part, add, add_again, add_dram, sram_events
 from .recipe import Recipe
-from .vector_events import vector_events
 from .workload import Tensor, VectorOp, Workload
 
 COMPONENTS = (
@@ -40,7 +50,6 @@ COMPONENTS = (
     "dram",
 )
 BUFFERS = ("ifmap", "filter", "ofmap")
-Part = tuple[str, str]  # phase, component
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ class Cycles:
     array: int = 0  #: stall-free
     limited: int = 0  #: the array with its memories' bandwidth
     vector: int = 0  #: vector unit with DRAM at its bandwidth
+    dram: int = 0  #: all traffic of the phase at DRAM's bandwidth
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +90,7 @@ class StepCost:
     @property
     def overlapped_cycles(self) -> int:
         """The step if the vector unit works while the array does, phase by phase."""
-        return sum(max(c.limited, c.vector) for c in self.cycles.values())
+        return sum(max(c.limited, c.vector, c.dram) for c in self.cycles.values())
 
 
 def cost_step(
@@ -127,33 +137,6 @@ def _keys() -> Iterator[Part]:
     return ((phase, component) for phase in PHASES for component in COMPONENTS)
 
 
-def _add(
-    parts: dict[Part, Events], phase: str, component: str, events: Mapping[Event, int]
-) -> None:
-    add_events(parts.setdefault((phase, component), {}), events)
-
-
-def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
-    """Return the events of so many bits read and written: word width, bytes of a bank."""
-    detail = f"{buffer.bank_bytes}B"
-    events = {
-        Event("sram_read_bits", buffer.word_bits, detail): reads,
-        Event("sram_write_bits", buffer.word_bits, detail): writes,
-    }
-    return {event: count for event, count in events.items() if count}
-
-
-def _add_dram(
-    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
-) -> None:
-    kind = machine.dram.kind
-    events = {
-        Event("dram_read_bits", 0, kind): reads,
-        Event("dram_write_bits", 0, kind): writes,
-    }
-    _add(parts, phase, "dram", {event: count for event, count in events.items() if count})
-
-
 def _add_gemm(
     parts: dict[Part, Events], layer: LayerCost, machine: Machine, recipe: Recipe, source: MacSource
 ) -> None:
@@ -161,22 +144,27 @@ def _add_gemm(
     a, b = getattr(recipe, gemm.a_role), getattr(recipe, gemm.b_role)
     for event, count in source.events(recipe.datapath, a, b, gemm.M, gemm.N, gemm.K).items():
         component = "conversion" if event.kind == "convert" else "array"
-        _add(parts, gemm.phase, component, {event: count * times})
+        add(parts, gemm.phase, component, {event: count * times})
+    if machine.depth > 1 and not source.covers_buffers:
+        width = {"os": widths.partial, "ws": widths.b, "is": widths.a}[machine.dataflow]
+        used = gemm.macs // (machine.lanes if machine.dataflow == "os" else 1)
+        select = Event("register_select", width, f"{machine.depth}x{width}")
+        add(parts, gemm.phase, "array", {select: used})
     spilled = moved.partial_spills * widths.partial
     reads = moved.dram_a * widths.a + moved.dram_b * widths.b + spilled
-    _add_dram(parts, gemm.phase, machine, reads * times, spilled * times)
+    add_dram(parts, gemm.phase, machine, reads * times, spilled * times)
     if source.covers_buffers:
         return
     for name, width in (("ifmap", widths.a), ("filter", widths.b), ("ofmap", widths.partial)):
         out = getattr(moved, f"{name}_reads") * width * times
         into = getattr(moved, f"{name}_writes") * width * times
         events = sram_events(getattr(machine, name), out, into)
-        _add(parts, gemm.phase, f"{name} buffer", events)
+        add(parts, gemm.phase, f"{name} buffer", events)
     if machine.wire_mm:
         array = layer.array
         bits = array.sram_ifmap_reads * widths.a + array.sram_filter_reads * widths.b
         bits += (array.sram_ofmap_writes + array.sram_ofmap_reads) * widths.partial
-        _add(
+        add(
             parts,
             gemm.phase,
             "wires",
@@ -207,17 +195,17 @@ def _add_tensor(
         return
     if fmt is None or fmt == vector:  # nothing to convert: the words themselves are written
         if not (tensor.far or tensor.stored):
-            _add_dram(parts, phase, machine, 0, n * vector.bits)
+            add_dram(parts, phase, machine, 0, n * vector.bits)
         return
-    _add(parts, phase, "conversion", encode_events(fmt, n))
+    add(parts, phase, "conversion", encode_events(fmt, n))
     if _needs_scale(fmt, recipe, machine):
         if tensor.far:
-            _add_dram(parts, phase, machine, 2 * n * vector.bits, 0)
+            add_dram(parts, phase, machine, 2 * n * vector.bits, 0)
         else:
-            _add_again(parts, phase, machine, n, 0 if tensor.stored else n)
+            add_again(parts, phase, machine, n, 0 if tensor.stored else n)
     elif tensor.far:
-        _add_dram(parts, phase, machine, n * vector.bits, 0)
-    _add_dram(parts, phase, machine, 0, n * fmt.bits)
+        add_dram(parts, phase, machine, n * vector.bits, 0)
+    add_dram(parts, phase, machine, 0, n * fmt.bits)
     if tensor.role == "gradient":  # the update reads it as the vector unit's words
         return
 
@@ -228,28 +216,16 @@ def _add_weight(
     """A weight's codes, made once a step from the stored form unless that is what is stored."""
     stored = stored_format(recipe, machine)
     if stored != fmt:
-        _add(parts, "forward", "conversion", encode_events(fmt, n, stored))
-        _add_dram(parts, "forward", machine, n * stored.bits, n * fmt.bits)
-
-
-def _add_again(
-    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
-) -> None:
-    """Words of the vector unit read a second time, and written for that: on chip if half fits."""
-    bits = machine.vector.fmt.bits
-    if 2 * reads * bits <= machine.ofmap.bits:
-        events = sram_events(machine.ofmap, reads * bits, reads * bits)
-        _add(parts, phase, "ofmap buffer", events)
-    else:
-        _add_dram(parts, phase, machine, reads * bits, writes * bits)
+        add(parts, "forward", "conversion", encode_events(fmt, n, stored))
+        add_dram(parts, "forward", machine, n * stored.bits, n * fmt.bits)
 
 
 def _add_vector(parts: dict[Part, Events], op: VectorOp, machine: Machine) -> None:
     bits = machine.vector.fmt.bits
-    _add(parts, op.phase, "vector unit", vector_events(op.arithmetic, machine.vector.fmt))
-    _add_dram(parts, op.phase, machine, op.reads * bits, op.writes * bits)
+    add(parts, op.phase, "vector unit", vector_events(dict(op.arithmetic), machine.vector.fmt))
+    add_dram(parts, op.phase, machine, op.reads * bits, op.writes * bits)
     if op.again:
-        _add_again(parts, op.phase, machine, op.again, op.again_writes)
+        add_again(parts, op.phase, machine, op.again, op.again_writes)
 
 
 def _add_update(
@@ -258,12 +234,14 @@ def _add_update(
     n, rule = workload.parameters, recipe.optimiser
     if not n:
         return
-    _add(parts, "update", "vector unit", update_events(rule, n, recipe.update))
+    add(parts, "update", "vector unit", update_events(rule, n, recipe.update, machine.vector.fmt))
     if recipe.update is not None and rule != "integer-madam":  # which works on the codes
-        _add(parts, "update", "conversion", encode_events(recipe.update, n))
-    gradient = recipe.gradient or machine.vector.fmt
-    moved = STATE_BITS[rule] + stored_format(recipe, machine).bits
-    _add_dram(parts, "update", machine, n * (moved + gradient.bits), n * moved)
+        add(parts, "update", "conversion", encode_events(recipe.update, n))
+    gradient, vector = recipe.gradient or machine.vector.fmt, machine.vector.fmt
+    coded = sum(tensor.elements for tensor in workload.tensors if tensor.role == "gradient")
+    gradients = min(coded, n) * gradient.bits + max(n - coded, 0) * vector.bits
+    moved = STATE_WORDS[rule] * machine.vector.fmt.bits + stored_format(recipe, machine).bits
+    add_dram(parts, "update", machine, n * moved + gradients, n * moved)
 
 
 def _cycles(
@@ -294,5 +272,6 @@ def _cycles(
                 ceil_div(work[phase], machine.vector.width),
                 ceil_div(bits, machine.dram_bits_per_cycle),
             ),
+            dram=ceil_div(sum(dram.values()), machine.dram_bits_per_cycle),
         )
     return found

@@ -7,7 +7,8 @@ from typing import Any
 from .energy import ZERO, Interval, PriceTable, difference, price, ranking
 from .events import PHASES
 from .mac_prices import get_mac_source
-from .step_cost import COMPONENTS, Part, StepCost
+from .parts import Part
+from .step_cost import COMPONENTS, StepCost
 
 CANNOT = "cannot be ranked"
 
@@ -87,7 +88,12 @@ class StepEnergy:
                 if (phase, component) in self.parts
             ],
             "cycles": {
-                phase: {"array": c.array, "limited": c.limited, "vector": c.vector}
+                phase: {
+                    "array": c.array,
+                    "limited": c.limited,
+                    "vector": c.vector,
+                    "dram": c.dram,
+                }
                 for phase, c in cost.cycles.items()
             },
             "seconds_overlapped": self.seconds[0],
@@ -132,11 +138,14 @@ class Comparison:
     other: str
     ratio: Interval  #: of totals, other / this: mid of mids; low and high: outermost
     by_intervals: str  #: "lower", "higher" or "cannot be ranked", the totals taken as independent
+    optimisers: tuple[str, str]
     by_shared_prices: str  #: the same, with one price on both sides for a row that both use
 
     def text(self) -> str:
         """Return a sentence for people."""
         words = f"{self.other} takes {self.ratio.mid:.2f} times the energy of {self.name}"
+        if self.optimisers[0] != self.optimisers[1]:
+            words += f", with {self.optimisers[1]} instead of {self.optimisers[0]}"
         spread = f"({self.ratio.low:.2f} to {self.ratio.high:.2f} from the intervals)"
         if self.by_intervals != CANNOT:
             return f"{words} {spread}"
@@ -156,6 +165,7 @@ def compare(this: StepEnergy, other: StepEnergy, table: PriceTable) -> Compariso
         name=this.name,
         other=other.name,
         ratio=Interval(b.low / a.high, b.mid / a.mid, b.high / a.low),
+        optimisers=(this.cost.recipe.optimiser, other.cost.recipe.optimiser),
         by_intervals=ranking(a, b),
         by_shared_prices=ranking(gap, ZERO),
     )

@@ -41,7 +41,7 @@ class GemmCost:
     folds: int
     cycles: int  #: "scalesim": the index of the last cycle, as that tool prints; "paper": a number
     elapsed_cycles: int  #: how many cycles pass
-    utilisation: float  #: macs / (rows * cols * lanes * cycles), 0..1
+    utilisation: float  #: macs / (rows * cols * lanes * cycles), at most 1
     mapping_efficiency: float  #: processing elements in use, mean over folds, 0..1
     sram_ifmap_reads: int
     sram_filter_reads: int
@@ -126,7 +126,7 @@ def gemm_cost(
         folds=fixed * row_folds * streamed_passes,
         cycles=cycles,
         elapsed_cycles=elapsed,
-        utilisation=macs / (rows * cols * lanes * max(cycles, 1)),
+        utilisation=min(1.0, macs / (rows * cols * lanes * max(cycles, 1))),
         mapping_efficiency=used / (rows * cols * fixed * held),
         sram_ifmap_reads=ifmap,
         sram_filter_reads=filters,

@@ -8,7 +8,7 @@ step that cannot lose: of all tile heights m that need equally many tiles the sm
 and for given n and k the tallest that fits, which no other beats in traffic or in cycles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 
@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .machine import Machine
+from .patches import Patch
 from .systolic import gemm_cost
 from .workload import Gemm
 
 Ints = npt.NDArray[np.int64]
 ORDERS = tuple("".join(order) for order in permutations("mnk"))  #: outermost loop first
+_MOST_PRODUCTS = 1 << 54  # times 64 bits and a few reloads stays inside int64
 _ABSENT = {"a": "n", "b": "m", "c": "k"}  # the loop an operand does not depend on
 
 
@@ -42,6 +44,7 @@ class Tiling:
     order: str  #: outermost loop first, such as "mnk"
     a_words: int  #: read from DRAM
     b_words: int
+    first_words: tuple[int, int]  #: of a and b in the first tile, or in any whole one
     partial_writes: int  #: words of partial sums that leave the chip
     partial_reads: int
 
@@ -112,8 +115,12 @@ def find_tiling(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
     Raises ValueError where a buffer cannot hold the smallest tile.
     """
     check_buffers(machine, widths)
-    key = (gemm.M, gemm.N, gemm.K, gemm.a_words, gemm.b_words)
-    return _find(key, machine, widths)
+    if gemm.M * gemm.N * gemm.K > _MOST_PRODUCTS:
+        raise ValueError(
+            f"M * N * K must be at most 2^{_MOST_PRODUCTS.bit_length() - 1} for a tile search, got "
+            f"{gemm.M} * {gemm.N} * {gemm.K}"
+        )
+    return _find(replace(gemm, layer="", phase="forward", count=1), machine, widths)
 
 
 def forget_tilings() -> None:
@@ -122,16 +129,15 @@ def forget_tilings() -> None:
 
 
 @lru_cache(maxsize=65536)
-def _find(key: tuple[int, int, int, int, int], machine: Machine, widths: Widths) -> Tiling:
-    M, N, K, a_words, b_words = key
+def _find(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
+    M, N, K = gemm.M, gemm.N, gemm.K
     sm, sn, sk = footprint(machine)
     n, k = (grid.ravel() for grid in np.meshgrid(_sizes(N, sn), _sizes(K, sk), indexing="ij"))
-    a_share, b_share = a_words / (M * K), b_words / (K * N)
     wide_k, wide_n = np.minimum(k, K), np.minimum(n, N)
-    fits = 2 * np.ceil(wide_k * wide_n * b_share) * widths.b <= machine.filter.bits
+    fits = 2 * _tile_b(gemm, wide_k, wide_n) * widths.b <= machine.filter.bits
     n, k, wide_n, wide_k = n[fits], k[fits], wide_n[fits], wide_k[fits]
     rows = np.minimum(
-        machine.ifmap.bits // (2 * np.maximum(np.ceil(wide_k * a_share), 1) * widths.a),
+        _tallest(gemm, machine.ifmap.bits // (2 * widths.a), wide_k),
         machine.ofmap.bits // (wide_n * widths.partial),
     ).astype(np.int64)
     all_blocks = -(-M // sm)
@@ -141,12 +147,17 @@ def _find(key: tuple[int, int, int, int, int], machine: Machine, widths: Widths)
     tiles_m = -(-all_blocks // blocks)
     m = -(-all_blocks // tiles_m) * sm
     trips = {"m": tiles_m, "n": -(-N // n), "k": -(-K // k)}
+    tile = {"m": np.minimum(m, M), "n": np.minimum(n, N), "k": np.minimum(k, K)}
+    tile_a = _tile_a(gemm, tile["m"], tile["k"])
+    tile_b = _tile_b(gemm, tile["k"], tile["n"])
+    once_a = _once(gemm.a_words, gemm.a_patch, tile_a, trips["m"] * trips["k"])
+    once_b = _once(gemm.b_words, gemm.b_patch, tile_b, trips["k"] * trips["n"])
     elapsed = _cycles(machine, M, N, K, trips)
     count = trips["m"] * trips["n"] * trips["k"]
     best: tuple[tuple[float, ...], Tiling] | None = None
     for rank, order in enumerate(ORDERS):
-        a = a_words * _traffic(trips, order, "a")
-        b = b_words * _traffic(trips, order, "b")
+        a = once_a * _traffic(trips, order, "a")
+        b = once_b * _traffic(trips, order, "b")
         sums = _traffic(trips, order, "c")  # times each sum leaves; back once less
         spilled = np.where(sums > 1, sums - 1, 0) * (M * N)
         bits = a * widths.a + b * widths.b + 2 * spilled * widths.partial
@@ -156,17 +167,51 @@ def _find(key: tuple[int, int, int, int, int], machine: Machine, widths: Widths)
         score = (float(first[at]), float(second[at]), float(count[at]), rank)
         if best is None or score < best[0]:
             tiling = Tiling(
-                tile=(int(min(m[at], M)), int(min(n[at], N)), int(min(k[at], K))),
+                tile=(int(tile["m"][at]), int(tile["n"][at]), int(tile["k"][at])),
                 trips=(int(trips["m"][at]), int(trips["n"][at]), int(trips["k"][at])),
                 order=order,
                 a_words=int(a[at]),
                 b_words=int(b[at]),
+                first_words=(int(tile_a[at]), int(tile_b[at])),
                 partial_writes=int(spilled[at]),
                 partial_reads=int(spilled[at]),
             )
             best = score, tiling
     assert best is not None, "check_buffers has found room for the smallest tile"
     return best[1]
+
+
+def _tile_a(gemm: Gemm, m: Ints, k: Ints) -> Ints:
+    """Words of a tile of a."""
+    if gemm.a_patch is not None:
+        return np.asarray(np.minimum(gemm.a_patch.words(m, k), gemm.a_words))
+    share = gemm.a_words / (gemm.M * gemm.K)
+    return np.ceil(m * k * share).astype(np.int64)
+
+
+def _tile_b(gemm: Gemm, k: Ints, n: Ints) -> Ints:
+    """Words of a tile of b."""
+    if gemm.b_patch is not None:
+        return np.asarray(np.minimum(gemm.b_patch.words(k, n), gemm.b_words))
+    share = gemm.b_words / (gemm.K * gemm.N)
+    return np.ceil(k * n * share).astype(np.int64)
+
+
+def _tallest(gemm: Gemm, words: int, k: Ints) -> Ints:
+    """The most rows of a for which a tile has at most so many words."""
+    if gemm.a_words <= words:
+        return np.full_like(k, gemm.M)
+    if gemm.a_patch is not None:
+        return np.asarray(gemm.a_patch.tallest(words, k))
+    share = gemm.a_words / (gemm.M * gemm.K)
+    return np.asarray(words // np.maximum(np.ceil(k * share).astype(np.int64), 1))
+
+
+def _once(words: int, patch: Patch | None, tile: Ints, tiles: Ints) -> Ints:
+    """Words of all tiles of an operand, each fetched once: more than it has where tiles overlap."""
+    if patch is None:
+        return np.full_like(tile, words)
+    return np.where(tiles == 1, words, np.maximum(words, tile * tiles))
 
 
 def _least(*keys: Ints) -> int:

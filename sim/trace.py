@@ -4,8 +4,7 @@ No values are computed, so a large network takes a second. Forward, loss and bac
 under a dispatch mode that sees every ATen operator; flow.py turns what it saw into words moved.
 """
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +14,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .flow import Flow, Use
+from .patches import Patch, plain_patch, spread_patch
+from .trace_parts import (
+    MAKES,
+    cross_entropy,
+    first_line,
+    flat,
+    on_meta,
+    shadow,
+    size,
+    stored_elements,
+    words_each,
+    words_of,
+)
 from .vector_ops import ARITHMETIC_OF, LAYOUT, affine_extra
 from .workload import Gemm, Workload
 
@@ -23,55 +35,42 @@ Loss = Callable[[Any], Tensor]
 
 def trace_step(
     model: nn.Module,
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
     loss: Loss | None = None,
     name: str = "model",
 ) -> Workload:
     """Return the workload of one training step: forward, loss, backward, update.
 
     model: float32, not converted, in whatever mode it is (train() for training); it is copied and
-    left as it was. inputs: the batch, one tensor or one per argument; only shapes and dtypes
-    matter. loss: from the model's output to a scalar; None: cross-entropy of (..., classes) against
-    class indices. Matrix products, convolutions and products of attention become GEMMs, everything
-    else work of the vector unit; layers are named as in `model.named_modules()`.
-    Raises ValueError where the model cannot run on meta tensors or the step has no GEMM.
+    left as it was. inputs: the batch, one tensor, one per argument, or by name; only shapes and
+    dtypes matter. loss: from the model's output to a scalar, its targets made on the output's
+    device; None: cross-entropy of (..., classes) against class indices. Matrix
+    products, convolutions and products of attention become GEMMs, everything else work of the
+    vector unit; layers are named as in `model.named_modules()`.
+    Raises ValueError where model or loss cannot run on meta tensors, layers run again in the
+    backward pass (activation checkpointing), or the step has no GEMM.
     """
-    twin = _on_meta(model)
-    batch = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    shadows = [torch.empty_like(x, device="meta") for x in batch]
+    twin = on_meta(model)
+    named = dict(inputs) if isinstance(inputs, Mapping) else {}
+    batch = () if named else (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    shadows = [shadow(x) for x in batch]
+    keywords = {name: shadow(x) for name, x in named.items()}
     watch = _Watch(twin)
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), watch.hooked():
         try:
             with watch:
-                value = (loss or cross_entropy)(twin(*shadows))
+                value = (loss or cross_entropy)(twin(*shadows, **keywords))
                 watch.flow.phase = "backward"
                 value.backward()
-        except NotImplementedError as error:
-            raise ValueError(f"model must run on meta tensors, got {_line(error)}") from error
-    parameters = sum(p.numel() for p in twin.parameters() if p.grad is not None)
-    return watch.flow.workload(name, parameters)
-
-
-def cross_entropy(output: Tensor) -> Tensor:
-    """Return the cross-entropy of (..., classes) against class indices."""
-    scores = output.reshape(-1, output.shape[-1])
-    targets = torch.zeros(scores.shape[0], dtype=torch.long, device=output.device)
-    return nn.functional.cross_entropy(scores, targets)
-
-
-def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy on the meta device; tied tensors stay tied, which `Module.to` would undo."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        shadow = torch.empty_like(parameter, device="meta")
-        memo[id(parameter)] = nn.Parameter(shadow, requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(model, memo)
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+        except (RuntimeError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(
+                "model and loss must run on meta tensors, which have shapes and no values, and "
+                "give a scalar with a gradient, got "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+    trained = [p for p in twin.parameters() if p.grad is not None]
+    parameters = sum(p.numel() for p in trained)
+    return watch.flow.workload(name, parameters, watch.gradients(trained))
 
 
 class _Watch(TorchDispatchMode):
@@ -99,16 +98,31 @@ class _Watch(TorchDispatchMode):
         handles = []
         for name, module in self.model.named_modules():
             handles += [
-                module.register_forward_pre_hook(lambda *_, name=name: self.modules.append(name)),
+                module.register_forward_pre_hook(lambda *_, name=name: self.enter(name)),
                 module.register_forward_hook(lambda *_: self.leave(), always_call=True),
             ]
         yield
         for handle in handles:
             handle.remove()
 
+    def enter(self, name: str) -> None:
+        """A module's forward begins."""
+        if self.flow.phase == "backward":
+            raise ValueError(
+                "model must not run layers again in the backward pass (activation checkpointing), "
+                f"got {name or 'the model'}"
+            )
+        self.modules.append(name or "model")
+
+    def gradients(self, parameters: Sequence[nn.Parameter]) -> list[tuple[int, int]]:
+        """Return (parameter, its gradient) as the flow knows them."""
+        keys = [(self._key(p), self._key(p.grad)) for p in parameters if p.grad is not None]
+        return [(self.now[p], self.now[g]) for p, g in keys if p in self.now and g in self.now]
+
     def leave(self) -> None:
-        """A module's forward has ended."""
-        self.modules.pop()
+        """A module's forward has ended, well or not."""
+        if self.modules:
+            self.modules.pop()
 
     def _key(self, tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
@@ -119,18 +133,18 @@ class _Watch(TorchDispatchMode):
         """What an operator reads: a tensor made before, or one from outside, as an input."""
         key = self._key(tensor)
         if key not in self.now:
-            self.now[key] = self.flow.outside(_stored(tensor))
-        return Use(self.now[key], tuple(tensor.shape), min(tensor.numel(), _stored(tensor)))
+            self.now[key] = self.flow.outside(stored_elements(tensor))
+        return Use(self.now[key], tuple(tensor.shape), min(tensor.numel(), stored_elements(tensor)))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator and note it."""
         name = func.overloadpacket.__name__
         if self.flow.phase == "forward":
             self.flow.layer = self.modules[-1] if self.modules else "loss"
-        tensors = [x for x in _flat(args) if isinstance(x, Tensor)]
-        uses = [self._use(x) for x in tensors] if name not in _MAKES else []
+        tensors = [x for x in flat(args) if isinstance(x, Tensor)]
+        uses = [self._use(x) for x in tensors] if name not in MAKES else []
         result = func(*args, **(kwargs or {}))
-        outs = [x for x in _flat((result,)) if isinstance(x, Tensor)]
+        outs = [x for x in flat((result,)) if isinstance(x, Tensor)]
         if name in _GEMMS:
             _GEMMS[name](self, args, outs)
         elif name in LAYOUT:
@@ -146,7 +160,7 @@ class _Watch(TorchDispatchMode):
         source = 1 if name == "copy_" and len(uses) > 1 else 0
         for out in outs:
             key = self._key(out)
-            if name in _MAKES or not uses:
+            if name in MAKES or not uses:
                 self.now[key] = self.flow.constant()
             elif name == "copy_" or key not in self.now:
                 self.now[key] = uses[source].tensor
@@ -162,7 +176,7 @@ class _Watch(TorchDispatchMode):
             extra = affine_extra(plain, shapes, len(args) > 1 and isinstance(args[1], Tensor))
             for kind, count in extra.items():
                 counts[kind] = counts.get(kind, 0) + count
-        made = self.flow.vector(plain, uses, [_words(out) for out in outs], counts)
+        made = self.flow.vector(plain, uses, [words_of(out) for out in outs], counts)
         for out, tensor in zip(outs, made, strict=True):
             self.now[self._key(out)] = tensor
 
@@ -175,60 +189,67 @@ class _Watch(TorchDispatchMode):
             return
         first, second = self._use(a), self._use(b)
         gemm = Gemm("", "forward", m, n, k, count=count)
-        words = (first.words // count or 1, second.words // count or 1)
-        made = self.flow.gemm(gemm, first, second, words, _words(out))
+        words = (words_each(first.words, m * k, count), words_each(second.words, k * n, count))
+        made = self.flow.gemm(gemm, first, second, words, words_of(out))
         self.now[self._key(out)] = made
 
     def convolution(self, args: Any, outs: list[Tensor]) -> None:
         """y = conv(x, w), as one GEMM a group: patches times filters."""
-        x, w, bias = args[:3]
-        if args[6]:  # transposed: patches of the spread input
-            self._correlate(x, x, w, outs[0], w.shape[1] * args[8], w.shape[0], args[8])
+        x, w, bias, stride, _, dilation, transposed, _, groups = args[:9]
+        if transposed:  # patches of the spread input
+            patch = spread_patch(outs[0], x, w, stride, dilation)
+            self._correlate(x, w, outs[0], w.shape[1] * groups, w.shape[0], groups, patch)
         else:
-            self._correlate(x, x, w, outs[0], w.shape[0], x.shape[1], args[8])
+            patch = plain_patch(outs[0], x, w, stride, dilation)
+            self._correlate(x, w, outs[0], w.shape[0], x.shape[1], groups, patch)
         if isinstance(bias, Tensor):
             self._add_bias(outs[0], bias)
 
     def _add_bias(self, out: Tensor, bias: Tensor) -> None:
         made = self.flow.vector(
-            "add", [self._use(out), self._use(bias)], [_words(out)], {"add": out.numel()}
+            "add", [self._use(out), self._use(bias)], [words_of(out)], {"add": out.numel()}
         )
         self.now[self._key(out)] = made[0]
 
     def _correlate(
-        self, x: Tensor, operand: Tensor, w: Tensor, out: Tensor,
-        filters: int, channels: int, groups: int,
+        self, x: Tensor, w: Tensor, out: Tensor, filters: int, channels: int, groups: int,
+        patch: Patch | None,
     ) -> None:  # fmt: skip
-        taps = _size(w.shape[2:])
-        m = out.shape[0] * _size(out.shape[2:])
+        taps = size(w.shape[2:])
+        m = out.shape[0] * size(out.shape[2:])
         if not m:
             return
-        gemm = Gemm("", "forward", m, filters // groups, channels // groups * taps, count=groups)
-        a, b = self._use(operand), self._use(w)
+        k = channels // groups * taps
+        gemm = Gemm("", "forward", m, filters // groups, k, count=groups, a_patch=patch)
+        a, b = self._use(x), self._use(w)
         words = (x.numel() // groups, w.numel() // groups)
-        self.now[self._key(out)] = self.flow.gemm(gemm, a, b, words, _words(out))
+        self.now[self._key(out)] = self.flow.gemm(gemm, a, b, words, words_of(out))
 
     def convolution_backward(self, args: Any, outs: list[Tensor]) -> None:
         """dx, dw and the bias's sum, each where it is asked for."""
-        dy, x, w = args[:3]
-        transposed, groups, mask = args[7], args[9], args[10]
+        dy, x, w, _, stride, _, dilation, transposed, _, groups, mask = args
+        make = plain_patch if transposed else spread_patch
+        back = make(x, dy, w, stride, dilation)
+        small, large = (x, dy) if transposed else (dy, x)
+        own = plain_patch(small, large, w, stride, dilation)
         results = iter(outs)
         if mask[0]:
             out = next(results)
             filters = x.shape[1]
-            self._correlate(dy, dy, w, out, filters, dy.shape[1], groups)
+            self._correlate(dy, w, out, filters, dy.shape[1], groups, back)
         if mask[1]:
             out = next(results)
-            places = _size((x if transposed else dy).shape[2:]) * dy.shape[0]
+            places = size((x if transposed else dy).shape[2:]) * dy.shape[0]
             spread, patched = (x, dy) if transposed else (dy, x)
             rows = spread.shape[1] // groups
-            gemm = Gemm("", "dw", rows, w.numel() // groups // rows, places, count=groups)
+            columns = w.numel() // groups // rows
+            gemm = Gemm("", "dw", rows, columns, places, count=groups, b_patch=own)
             words = (spread.numel() // groups, patched.numel() // groups)
             a, b = self._use(spread), self._use(patched)
-            self.now[self._key(out)] = self.flow.gemm(gemm, a, b, words, _words(out), weight=w)
+            self.now[self._key(out)] = self.flow.gemm(gemm, a, b, words, words_of(out), weight=w)
         if mask[2]:
             out = next(results)
-            made = self.flow.vector("sum", [self._use(dy)], [_words(out)], {"add": dy.numel()})
+            made = self.flow.vector("sum", [self._use(dy)], [words_of(out)], {"add": dy.numel()})
             self.now[self._key(out)] = made[0]
 
 
@@ -258,36 +279,3 @@ _GEMMS: dict[str, Callable[[_Watch, Any, list[Tensor]], None]] = {
     "convolution": _Watch.convolution,
     "convolution_backward": _Watch.convolution_backward,
 }
-_MAKES = frozenset(
-    f"{prefix}{name}"
-    for name in ("empty", "zeros", "ones", "full")
-    for prefix in ("", "new_")
-) | {f"{name}_like" for name in ("empty", "zeros", "ones", "full")} | {
-    "arange", "eye", "scalar_tensor", "empty_strided", "new_empty_strided",
-}  # fmt: skip
-
-
-def _flat(values: Any) -> list[Any]:
-    """Arguments, those in lists and tuples included."""
-    flat: list[Any] = []
-    for value in values:
-        flat += _flat(value) if isinstance(value, list | tuple) else [value]
-    return flat
-
-
-def _size(shape: Sequence[int]) -> int:
-    total = 1
-    for extent in shape:
-        total *= extent
-    return total
-
-
-def _stored(tensor: Tensor) -> int:
-    """Elements its storage holds: fewer than numel() where it is expanded."""
-    return int(tensor.untyped_storage().nbytes() // tensor.element_size())
-
-
-def _words(tensor: Tensor) -> int:
-    """Words of the vector unit it takes: 32 bools fit in one."""
-    count = min(tensor.numel(), _stored(tensor))
-    return -(-count // 32) if tensor.dtype == torch.bool else count

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..lns.checks import require_choice, require_int
 from .events import PHASES
+from .patches import Patch
 from .systolic import LONGEST
 
 GEMM_PHASES = PHASES[:3]
@@ -24,7 +25,7 @@ class Gemm:
     """`count` products (M, K) x (K, N) of one layer in one phase, on different data.
 
     a_words, b_words: distinct elements of an operand in memory. A convolution's patches repeat
-    theirs: a_words < M K. Default: M K and K N.
+    theirs: a_words < M K. Default: M K and K N. a_patch, b_patch: how tiles of patches overlap.
     """
 
     layer: str
@@ -37,6 +38,8 @@ class Gemm:
     count: int = 1
     a_words: int = 0
     b_words: int = 0
+    a_patch: Patch | None = None  #: places along M, elements along K
+    b_patch: Patch | None = None  #: places along K, elements along N
 
     def __post_init__(self) -> None:
         require_choice("phase", self.phase, GEMM_PHASES)
@@ -168,22 +171,24 @@ def training_triple(forward: Gemm, first: bool = False) -> list[Gemm]:
     """Return forward, input-gradient and weight-gradient GEMM of a layer y (M, N) = x (M, K) w.
 
     dx = dy w^T is (M, K), contraction over N; the weight gradient dy^T x is (N, K), contraction
-    over M, as `Linear` and `Conv2d` compute it. first: no input gradient is needed. Distinct words
-    carry over: x's in dw, the result's in dx.
+    over M. first: no input gradient is needed. Distinct words carry over: x's in dw, the result's
+    in dx. Of a convolution this is its input gradient as a product that is then summed into places,
+    as many products as forward; a traced model has the one `Conv2d` runs, which for a stride walks
+    more.
     """
     M, N, K = forward.M, forward.N, forward.K
     out = [forward]
     if not first:
         out.append(
             replace(
-                forward, phase="dx", M=M, N=K, K=N, a_role="error", b_role="weight",
+                forward, phase="dx", M=M, N=K, K=N, a_role="error", b_role="weight", a_patch=None,
                 a_words=M * N, b_words=N * K,
             )
         )  # fmt: skip
     out.append(
         replace(
             forward, phase="dw", M=N, N=K, K=M, a_role="error", b_role="activation",
-            a_words=M * N, b_words=forward.a_words,
+            a_words=M * N, b_words=forward.a_words, a_patch=None, b_patch=forward.a_patch,
         )
     )  # fmt: skip
     return out

@@ -44,7 +44,7 @@ def with_bandwidth(machine: Machine, factor: float) -> Machine:
     """Return the machine with a DRAM, and ports of its buffers, so many times faster."""
     dram = replace(machine.dram, gbytes_per_s=machine.dram.gbytes_per_s * factor)
     names = ("ifmap", "filter", "ofmap")
-    wide = {name: replace(getattr(machine, name), word_bits=1 << 16) for name in names}
+    wide = {name: replace(getattr(machine, name), word_bits=1024) for name in names}
     return machine.with_changes(dram=dram, **(wide if factor > 1 else {}))
 
 

@@ -60,7 +60,9 @@ def test_other_tools_read_the_step(layers: Path, tmp_path: Path) -> None:
         assert {line.count(",") for line in lines} == {header.count(",")}
     first = (folder / "COMPUTE_REPORT.csv").read_text().splitlines()[1].split(", ")
     assert first[0] == "0"
-    assert int(first[2]) == 2 * (24 + 16 + 16 - 2) - 1  # OS on 16x16, two folds
+    stalls = int(first[3])
+    assert int(first[2]) == 2 * (24 + 16 + 16 - 2) - 1 + stalls  # OS on 16x16, two folds
+    assert int(first[1]) == int(first[2]) + 1
     again = ["energy", "--topology", str(folder / "gemms.csv"), "--out", str(tmp_path / "p")]
     assert main(again) == 0
 

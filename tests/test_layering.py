@@ -15,8 +15,8 @@ NO_TORCH = {
         "config", "cost_plots", "energy", "energy_command", "energy_outputs", "events", "flow",
         "gemm_traffic", "mac_prices", "machine", "multiplications", "onnx_graph", "plots",
         "price_rules", "price_tables", "report", "run_config", "scalesim_reports", "sram",
-        "step_cost", "step_energy", "systolic", "tiling", "topology", "vector_events",
-        "vector_ops", "workload",
+        "step_cost", "step_energy", "systolic", "tiling", "topology",
+        "patches", "flow_parts", "parts", "price_rows", "vector_ops", "workload",
     )
 }  # fmt: skip
 FILES = [path for folder in ALLOWED for path in sorted((ROOT / folder).rglob("*.py"))]

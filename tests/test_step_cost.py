@@ -216,3 +216,47 @@ def test_the_cifar_step_has_every_phase() -> None:
         "forward": 21, "dx": 20, "dw": 21,
     }  # fmt: skip
     assert all(step.cycles[phase].vector > 0 for phase in PHASES)
+
+
+def test_time_is_never_shorter_than_the_dram_needs() -> None:
+    """Array and vector unit share one DRAM, overlapped or not."""
+    workload = network_workload("mlp", 16)
+    for rate in (0.01, 1.0, 100.0):
+        machine = get_machine("edge-16")
+        machine = machine.with_changes(dram=replace(machine.dram, gbytes_per_s=rate))
+        step = cost_step(workload, machine, get_recipe("fp32"))
+        moved = sum(n for e, n in step.events().items() if e.kind.startswith("dram_"))
+        least = moved / machine.dram_bits_per_cycle
+        assert least <= step.overlapped_cycles + 8 <= step.sequential_cycles + 16
+
+
+def test_a_vector_unit_of_another_format() -> None:
+    """bf16: update, activations and state in 16 bits, cheaper arithmetic."""
+    base = get_machine("edge-16")
+    narrow = base.with_changes(vector=replace(base.vector, format="bf16"))
+    wide, half = (cost_step(TOY, m, get_recipe("fp8")) for m in (base, narrow))
+    assert bits(half, "update", "dram_write_bits") * 2 == bits(wide, "update", "dram_write_bits")
+    kinds = set(half.parts["update", "vector unit"])
+    assert Event("float_add", 16, "bf16") in kinds
+    assert Event("float_add", 32, "fp32") not in kinds
+    assert price_step(half, TABLE).total.mid < price_step(wide, TABLE).total.mid
+
+
+def test_a_register_file_has_a_price() -> None:
+    """Words held longer are read less often, and one of `depth` has to be selected."""
+    base = get_machine("tpu-128")
+    deep = base.with_changes(depth=4)
+    shallow, held = (
+        cost_step(network_workload("cnn", 8), m, get_recipe("lns8")) for m in (base, deep)
+    )
+    chosen = Event("register_select", 8, "4x8")
+    array = {phase: held.parts[phase, "array"] for phase in PHASES[:3]}
+    assert sum(events[chosen] for events in array.values()) == held.workload.macs
+    assert not any(e.kind == "register_select" for e in shallow.events())
+
+
+def test_missing_prices_are_named() -> None:
+    """A table of one's own that lacks a kind says which, and for what."""
+    few = PriceTable({k: r for k, r in TABLE.rows.items() if k[0] != "antilog_lookup"})
+    with pytest.raises(ValueError, match=r"^prices must have rows of kind antilog_lookup for "):
+        price_step(cost(), few)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lnsim.sim import Machine, gemm_cost, get_machine, get_recipe
 from lnsim.sim.gemm_traffic import cost_gemm
 from lnsim.sim.machine import Buffer
+from lnsim.sim.patches import Patch
 from lnsim.sim.tiling import ORDERS, Tiling, Widths, find_tiling, footprint
 from lnsim.sim.workload import Gemm
 
@@ -49,7 +50,8 @@ def walk_loops(M: int, N: int, K: int, tile: tuple[int, int, int], order: str) -
             held[name] = key
             visited.add((name, key) if name != "c" else key)
     trips = tuple(-(-sizes[x] // steps[x]) for x in "mnk")
-    return Tiling(tile, trips, order, words["a"], words["b"], words["out"], words["back"])
+    first = (min(tile[0], M) * min(tile[2], K), min(tile[2], K) * min(tile[1], N))
+    return Tiling(tile, trips, order, words["a"], words["b"], first, words["out"], words["back"])
 
 
 sizes = st.integers(1, 14)
@@ -117,14 +119,74 @@ def test_words_are_conserved(M: int, N: int, K: int, dataflow: str, depth: int, 
     assert layer.limited_cycles >= layer.elapsed_cycles == layer.array.elapsed_cycles
 
 
-def test_patches_are_fetched_as_the_images_they_repeat() -> None:
-    """A 3x3 convolution reads its input once, not nine times; its buffer holds nine times more."""
-    machine = get_machine("edge-16")
-    gemm = Gemm("conv", "forward", 1024, 64, 576, a_words=65536)
-    plain = Gemm("matmul", "forward", 1024, 64, 576)
-    conv, flat = (find_tiling(g, machine, WIDTHS) for g in (gemm, plain))
-    assert conv.a_words % 65536 == 0
-    assert conv.dram_bits(WIDTHS) < flat.dram_bits(WIDTHS) / 4
+def covered(patch: Patch, places: int, elements: int, images: int = 1) -> int:
+    """Words a tile of patches touches, by walking them; places from the first, no padding."""
+    (high, wide), (down, along) = patch.kernel, patch.stride
+    seen = set()
+    for place in range(places):
+        row, column = divmod(place, patch.out_width)
+        for channel in range(-(-elements // patch.taps)):
+            for y in range(high):
+                for x in range(wide):
+                    seen.add((channel, row * down + y, min(column * along + x, patch.in_width - 1)))
+    return len(seen)
+
+
+@given(
+    out=st.integers(1, 6), kernel=st.integers(1, 3), stride=st.integers(1, 2),
+    places=st.integers(1, 20), channels=st.integers(1, 3), cap=st.integers(1, 400),
+)  # fmt: skip
+def test_a_tile_of_patches_covers_what_it_says(
+    out: int, kernel: int, stride: int, places: int, channels: int, cap: int
+) -> None:
+    """Whole rows of the image are counted where a tile has more than one row of places, so the
+    count is never below a walk and equals it for whole rows; tallest() is the largest that fits."""
+    taps = kernel * kernel
+    patch = Patch(out, (out - 1) * stride + kernel, (kernel, kernel), (stride, stride), taps)
+    elements = channels * taps
+    words = int(patch.words(places, elements))
+    walked = covered(patch, places, elements)
+    assert min(walked, places * elements) <= words <= places * elements
+    if places % out == 0 and stride <= kernel and words < places * elements:
+        assert words == walked
+    tall = int(patch.tallest(cap, elements))
+    if tall:
+        assert int(patch.words(tall, elements)) <= cap
+
+
+def test_patches_are_fetched_with_their_halo() -> None:
+    """A 3x3 convolution of 64 channels on 32x32: in one tile its input once; in small tiles the
+    rows that neighbours share again, but less than nine times; always in the buffer."""
+    patch = Patch(32, 32, (3, 3), (1, 1), 9)
+    gemm = Gemm("conv", "forward", 1024, 64, 576, a_words=65536, a_patch=patch)
+    flat = Gemm("matmul", "forward", 1024, 64, 576)
+    large = get_machine("tpu-128")
+    assert find_tiling(gemm, large, WIDTHS).a_words == 65536
+    small_machine = replace(get_machine("lns-madam-like"), objective="traffic")
+    tiling, plain = (find_tiling(g, small_machine, WIDTHS) for g in (gemm, flat))
+    assert 65536 < tiling.a_words < plain.a_words
+    m, _, k = tiling.tile
+    assert 2 * 8 * int(patch.words(m, k)) <= small_machine.ifmap.bits
+    assert covered(patch, m, k) <= small_machine.ifmap.capacity_bytes // 2
+
+
+def test_products_too_large_for_64_bits_are_refused() -> None:
+    """Traffic of more than 2^54 products could leave int64: an error, never a wrong number."""
+    side = 1 << 18
+    assert find_tiling(Gemm("x", "forward", side, side, side), get_machine("tpu-128"), WIDTHS)
+    with pytest.raises(ValueError, match=r"^M \* N \* K must be at most 2\^54 for a tile search"):
+        find_tiling(Gemm("x", "forward", side, side, 2 * side), get_machine("tpu-128"), WIDTHS)
+
+
+def test_a_product_never_takes_longer_than_loading_and_then_computing() -> None:
+    """Whatever the buffers: at least array and DRAM each alone, at most one after the other."""
+    base = get_machine("edge-16")
+    for kib in (64, 1024, 131072):
+        machine = replace(base, filter=Buffer(1024 * kib, 64, 1024))  # ports that keep up
+        layer = cost_gemm(Gemm("x", "forward", 1, 4096, 4096), machine, get_recipe("fp32"))
+        dram = layer.dram_bits / machine.dram_bits_per_cycle
+        assert max(layer.elapsed_cycles, dram) <= layer.limited_cycles + 1
+        assert layer.limited_cycles <= layer.elapsed_cycles + dram + 2
 
 
 @pytest.mark.parametrize(

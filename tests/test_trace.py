@@ -200,3 +200,106 @@ def test_layers_known_by_shape_alone() -> None:
     assert [g.phase for g in workload.gemms] == ["forward", "dw", "forward", "dx", "dw"]
     assert workload.parameters == 30 + 10
     assert workload.macs == 2 * 120 + 3 * 40
+
+
+def test_masked_and_merged_weights_are_weights() -> None:
+    """What is computed from weights alone is one; its gradient product is a weight gradient."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 3, bias=False)
+            self.a, self.b = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(2, 4))
+            self.register_buffer("mask", torch.ones(3, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weight = self.inner.weight * self.mask + self.a @ self.b
+            return nn.functional.linear(x, weight)
+
+    workload = trace_step(Masked(), torch.zeros(5, 4))
+    main = [row for row in shapes(workload) if {row[2], row[3], row[4]} == {3, 4, 5}]
+    assert [(row[1], row[6] + row[7]) for row in main] == [("forward", "aw"), ("dw", "ea")]
+    assert workload.parameters == 12 + 6 + 8
+
+
+def test_every_gradient_is_written_once() -> None:
+    """A weight shared by two layers has one gradient; biases and gains write theirs as words."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.inner(nn.functional.relu(self.inner(x))))
+
+    workload = trace_step(Twice(), torch.zeros(3, 4))
+    assert [t.elements for t in workload.tensors if t.role == "gradient"] == [16]
+    assert workload.parameters == 16 + 4 + 8
+    written = sum(op.writes for op in workload.vector if op.phase == "dw")
+    assert written >= 4 + 8
+
+
+def test_tied_weights_are_one() -> None:
+    """An embedding that is the head's weight too is stored, encoded and moved once."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = nn.Embedding(10, 4), nn.Linear(4, 10, bias=False)
+            self.head.weight = self.words.weight
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return self.head(self.words(tokens))
+
+    workload = trace_step(Tied(), torch.zeros(2, 3, dtype=torch.long))
+    assert workload.parameters == 40
+    assert [t.elements for t in workload.tensors if t.role == "weight"] == [40]
+
+
+def test_inputs_by_name() -> None:
+    """A mapping gives keyword arguments."""
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) * scale
+
+    batch = {"scale": torch.zeros(1), "x": torch.zeros(2, 4)}
+    assert len(trace_step(Named(), batch).gemms) == 2
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y: nn.functional.cross_entropy(y, torch.zeros(2, dtype=torch.long, device="cpu")),
+        lambda y: y,
+        lambda y: (y.sum(), 1),
+        lambda y: y.sum().item(),
+        lambda y: y["scores"].sum(),
+        lambda y: y.detach().sum(),
+    ],
+)
+def test_a_loss_that_cannot_be_traced(loss: object) -> None:
+    """Targets on the CPU, no scalar, a tuple, a value, another output, no gradient: one line."""
+    with pytest.raises(ValueError, match=r"^model and loss must run on meta tensors, .+, got \w+:"):
+        trace_step(nn.Linear(3, 3), torch.zeros(2, 3), loss=loss)  # type: ignore[arg-type]
+
+
+def test_checkpointing_is_refused() -> None:
+    """Layers that run again in the backward pass would be taken for something else."""
+    from torch.utils.checkpoint import checkpoint
+
+    class Again(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return checkpoint(self.inner, x, use_reentrant=False)
+
+    with pytest.raises(ValueError, match=r"^model must not run layers again in the backward pass"):
+        trace_step(Again(), torch.zeros(2, 4))

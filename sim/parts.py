@@ -1,0 +1,45 @@
+"""Events of a step by phase and component, and the words of its memories among them."""
+
+from collections.abc import Mapping
+
+from .events import Event, Events, add_events
+from .machine import Buffer, Machine
+
+Part = tuple[str, str]  # phase, component
+
+
+def add(parts: dict[Part, Events], phase: str, component: str, events: Mapping[Event, int]) -> None:
+    add_events(parts.setdefault((phase, component), {}), events)
+
+
+def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
+    """Return the events of so many bits read and written: word width, bytes of a bank."""
+    detail = f"{buffer.bank_bytes}B"
+    events = {
+        Event("sram_read_bits", buffer.word_bits, detail): reads,
+        Event("sram_write_bits", buffer.word_bits, detail): writes,
+    }
+    return {event: count for event, count in events.items() if count}
+
+
+def add_dram(
+    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
+) -> None:
+    kind = machine.dram.kind
+    events = {
+        Event("dram_read_bits", 0, kind): reads,
+        Event("dram_write_bits", 0, kind): writes,
+    }
+    add(parts, phase, "dram", {event: count for event, count in events.items() if count})
+
+
+def add_again(
+    parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
+) -> None:
+    """Words of the vector unit read a second time, and written for that: on chip if half fits."""
+    bits = machine.vector.fmt.bits
+    if 2 * reads * bits <= machine.ofmap.bits:
+        events = sram_events(machine.ofmap, reads * bits, reads * bits)
+        add(parts, phase, "ofmap buffer", events)
+    else:
+        add_dram(parts, phase, machine, reads * bits, writes * bits)

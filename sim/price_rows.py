@@ -1,0 +1,71 @@
+"""Rows of price tables from text, each checked: `<column> must be <rule>, got <value>`."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping
+
+from ..lns.checks import require_choice
+from .energy import COLUMNS, CONFIDENCES, KINDS, PER_BIT, Interval, PriceRow
+
+
+def read_rows(text: str, name: str) -> list[PriceRow]:
+    """Return the rows of a price table's CSV text; `name` is the file named in an error."""
+    reader = csv.DictReader(io.StringIO(text))
+    lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
+    if lacking:
+        raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}, got no {lacking[0]}")
+    rows = []
+    for record in reader:
+        try:
+            rows.append(read_row(record))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
+    return rows
+
+
+def read_row(record: Mapping[str, str | None]) -> PriceRow:
+    """Return the row of a record of COLUMNS; what is wrong raises ValueError naming the column."""
+    texts = {column: (record.get(column) or "").strip() for column in COLUMNS}
+    for column in ("unit", "node", "source"):
+        if not texts[column]:
+            raise ValueError(f"{column} must be given, got nothing")
+    require_choice("kind", texts["kind"], KINDS)
+    require_choice("confidence", texts["confidence"], CONFIDENCES)
+    unit = "pJ/bit" if texts["kind"] in PER_BIT else "pJ/operation"
+    require_choice("unit", texts["unit"], (unit,))
+    _check_detail(texts["kind"], texts["bits"], texts["detail"])
+    low, mid, high = (float(texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
+    if not (0 <= low <= mid <= high and math.isfinite(high)):
+        raise ValueError(f"prices must be 0 <= low <= mid <= high, got {low}, {mid}, {high}")
+    return PriceRow(
+        kind=texts["kind"],
+        bits=int(texts["bits"] or 0),
+        detail=texts["detail"],
+        price=Interval(low, mid, high),
+        unit=texts["unit"],
+        node=texts["node"],
+        source=texts["source"],
+        confidence=texts["confidence"],
+        note=texts["note"],
+    )
+
+
+_DETAILS = {
+    "int_multiply": r"\d+x\d+",
+    "antilog_lookup": r"\d+x\d+",
+    "sram_read_bits": r"[1-9]\d*B",
+    "sram_write_bits": r"[1-9]\d*B",
+    "wire_bits": "1mm",
+}
+
+
+def _check_detail(kind: str, bits: str, detail: str) -> None:
+    """Refuse a row that no event and no rule could ever find."""
+    if bits and not bits.isdecimal():
+        raise ValueError(f"bits must be a whole number or empty, got {bits!r}")
+    if kind in _DETAILS and not re.fullmatch(_DETAILS[kind], detail):
+        raise ValueError(f"detail of {kind} must look like {_DETAILS[kind]}, got {detail!r}")
+    if kind.startswith("sram_") and not int(bits or 0):
+        raise ValueError(f"bits of {kind} must be the width of a word, got {bits or 0}")

@@ -1,0 +1,75 @@
+"""Small things a trace needs: models and inputs without values, and what a tensor weighs."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def cross_entropy(output: Tensor) -> Tensor:
+    """Return the cross-entropy of (..., classes) against class indices."""
+    scores = output.reshape(-1, output.shape[-1])
+    targets = torch.zeros(scores.shape[0], dtype=torch.long, device=output.device)
+    return nn.functional.cross_entropy(scores, targets)
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy on the meta device; tied tensors stay tied, which `Module.to` would undo."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        shadow = torch.empty_like(parameter, device="meta")
+        memo[id(parameter)] = nn.Parameter(shadow, requires_grad=parameter.requires_grad)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(model, memo)
+
+
+def shadow(value: Any) -> Tensor:
+    """A meta tensor like an input."""
+    return torch.empty_like(torch.as_tensor(value), device="meta")
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+MAKES = frozenset(
+    f"{prefix}{name}"
+    for name in ("empty", "zeros", "ones", "full")
+    for prefix in ("", "new_")
+) | {f"{name}_like" for name in ("empty", "zeros", "ones", "full")} | {
+    "arange", "eye", "scalar_tensor", "empty_strided", "new_empty_strided",
+}  # fmt: skip
+
+
+def flat(values: Any) -> list[Any]:
+    """Arguments, those in lists and tuples included."""
+    found: list[Any] = []
+    for value in values:
+        found += flat(value) if isinstance(value, list | tuple) else [value]
+    return found
+
+
+def size(shape: Sequence[int]) -> int:
+    total = 1
+    for extent in shape:
+        total *= extent
+    return total
+
+
+def words_each(words: int, size: int, count: int) -> int:
+    """Words of an operand of one product of `count`: all where every product has the same."""
+    return words // count if words >= size * count else min(words, size)
+
+
+def stored_elements(tensor: Tensor) -> int:
+    """Elements its storage holds: fewer than numel() where it is expanded."""
+    return int(tensor.untyped_storage().nbytes() // tensor.element_size())
+
+
+def words_of(tensor: Tensor) -> int:
+    """Words of the vector unit it takes: 32 bools fit in one."""
+    count = min(tensor.numel(), stored_elements(tensor))
+    return -(-count // 32) if tensor.dtype == torch.bool else count
