@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/lnsim sweep
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: lint types test
 

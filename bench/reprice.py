@@ -12,7 +12,6 @@ from pathlib import Path
 
 from lnsim.sim.config import load_sweep
 from lnsim.sim.data import load_data
-from lnsim.sim.price_tables import table_of_node
 from lnsim.sim.report import write_outputs
 from lnsim.sim.run_config import RunConfig
 from lnsim.sim.run_cost import run_cost, run_energy, run_time, run_workload
@@ -30,7 +29,7 @@ def repriced(record: Record) -> Record:
     tally.load_dict({"encodes": [], "accumulators": [], "events": record["counted_events"]})
     steps = record["steps"]
     cost = run_cost(config, workload, tally, steps)
-    table = table_of_node(config.accelerator().node)
+    table = config.price_table()
     events = {
         phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(own.items())]
         for phase, own in cost.events().items()

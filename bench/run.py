@@ -1,8 +1,8 @@
 """Everything at once: `make bench`, or `python -m bench.run [GROUP ...]`.
 
-Groups: gemm (the named products of `cases.py`), networks (all GEMMs of a step), codec, step (whole
-training steps), machine (costing steps and designs: times alone), peers (other emulators, where
-installed). Each case is first checked against the oracle, then timed in turn with torch in fp32,
+Groups: gemm (the named products of `cases.py`), networks (all GEMMs of a step), log (fully
+logarithmic products), codec, step (whole training steps), machine (costing steps and designs:
+times alone), peers (other emulators, where installed). Each case is first checked against the oracle, then timed in turn with torch in fp32,
 same threads, same run; printed are minimum, median and maximum of the ratio. Everything goes to
 --out as JSON, with machine, versions and commit.
 """
@@ -17,6 +17,7 @@ from .cases import CASES
 from .codec import run_codec
 from .costing import COSTS, run_costing
 from .harness import ROOT, run_case, say, write
+from .log import LANES, run_log
 from .networks import NETWORKS, run_network
 from .peers import PEERS, run_peer
 from .step import MODELS, run_step
@@ -25,6 +26,7 @@ Run = Callable[[str, int, int, int], dict[str, Any] | None]
 GROUPS: dict[str, tuple[tuple[str, ...], Run]] = {
     "gemm": (tuple(CASES), lambda name, *rest: run_case(CASES[name], *rest)),
     "networks": (tuple(NETWORKS), run_network),
+    "log": (tuple(LANES), run_log),
     "codec": (("encode", "decode"), run_codec),
     "step": (tuple(MODELS), lambda name, *rest: run_step(name, "lns8", *rest)),
     "machine": (tuple(COSTS), run_costing),

@@ -7,6 +7,7 @@ keep_plain_apart(FOLDER)
 announce_compilation()
 
 from .codec import EncodeCounts, quantise
+from .log_gemm import matmul_log
 from .madam import move_codes
 from .matmul import matmul, matmul_counted, matmul_real
 from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
@@ -21,6 +22,7 @@ __all__ = [
     "evenly",
     "matmul",
     "matmul_counted",
+    "matmul_log",
     "matmul_real",
     "move_codes",
     "plain_array",

@@ -16,6 +16,7 @@ import yaml
 from ..lns.checks import require_choice, require_int
 from ..lns.format import FloatFormat
 from .data_table import DATASETS
+from .energy import PriceTable
 from .recipe import get_recipe
 from .run_config import FORMAT_NAMES, RunConfig
 
@@ -59,6 +60,7 @@ class SweepConfig:
     rounding: str = "floor"
     style: str = "direct"
     machine: str = "edge-16"
+    prices: str | None = None
     threads: int = 1
     workers: int | None = None  #: None: one per core
     limit_train: int | None = None
@@ -110,8 +112,12 @@ class SweepConfig:
         ]
         return list({run.run_id: run for run in runs}.values())
 
+    def price_table(self) -> PriceTable:
+        """Return the prices every run of the sweep is costed with."""
+        return self.runs()[0].price_table()
+
     def _shared(self) -> dict[str, Any]:
-        names = ("data", "model", "epochs", "batch", "schedule", "machine", "threads")
+        names = ("data", "model", "epochs", "batch", "schedule", "machine", "prices", "threads")
         limits = ("limit_train", "limit_test", "max_steps")
         return {name: getattr(self, name) for name in names + limits}
 

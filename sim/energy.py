@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 from .events import Event
@@ -120,6 +121,12 @@ class PriceTable:
     def node(self) -> str:
         """Technology and supply of every row."""
         return next(row.node for row in self.rows.values() if row.kind not in _ANY_NODE)
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change with any row."""
+        text = repr(sorted((key, repr(row)) for key, row in self.rows.items()))
+        return sha256(text.encode()).hexdigest()[:12]
 
     @property
     def sources(self) -> list[str]:

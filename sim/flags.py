@@ -48,6 +48,7 @@ SHARED_HELP = {
     "lanes": "products V summed exactly before the accumulator (default: the machine's)",
     "machine": "what the energy and time are of: a name, see `lnsim energy --list`, or a file "
     "(default: edge-16)",
+    "prices": "CSV, YAML or ERT file laid over the shipped prices",
     "rounding": "of the alignment shift: floor or toward_zero (default: floor)",
     "style": "of the LNS accumulator: direct or bins (default: direct)",
     "threads": "threads per run; the results are repeatable per number (default: 1)",

@@ -249,7 +249,7 @@ class Flow:
             else:
                 assert step.op is not None
                 op = step.op
-                if final.intersection(step.made):
+                if step.made and step.made[0] in final:
                     op = replace(op, phase="dw")
             near = sum(m.words for m in made if not m.far_words)
             alone = sum(words for index, words in step.again if not self.tensors[index].far_words)

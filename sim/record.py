@@ -68,6 +68,7 @@ def make_record(
         "overflow_rule": config.recipe().overflow_rule,
         "node": table.node,
         "price_sources": table.sources,
+        "prices": table.digest,
         "versions": versions(),
         "commit": commit(),
         "threads": {"torch": config.threads, "numba": numba_threads(config)},

@@ -10,9 +10,7 @@ from .config import SweepConfig
 from .data_table import DATASETS
 from .energy import Interval, PriceRow, PriceTable
 from .events import NOT_COUNTED
-from .machine import get_machine
 from .price_rules import RULE_TEXT
-from .price_tables import table_of_node
 from .store import Record, write_atomic
 from .tables import (
     Summary,
@@ -64,7 +62,7 @@ def write_outputs(folder: Path, config: SweepConfig, records: Sequence[Record]) 
     from .plots import accuracy_energy_png
 
     summaries = summarise(records)
-    table = table_of_node(get_machine(config.machine).node)
+    table = config.price_table()
     picture = accuracy_energy_png(summaries, caption(config), table.node)
     write_atomic(folder / "results.csv", csv_text([result_row(record) for record in records]))
     write_atomic(folder / "summary.csv", csv_text([summary_row(row) for row in summaries]))

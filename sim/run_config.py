@@ -7,13 +7,16 @@ not apply, so two configurations are equal exactly when they describe the same r
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from ..lns.checks import require_choice, require_int, require_power_of_two
 from ..lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath
 from ..lns.format import LNSFormat
 from .data_table import DATASETS
+from .energy import PriceTable
 from .machine import Machine, check_trainable, get_machine
+from .price_tables import load_prices, table_of_node
 from .recipe import DEFAULT_LR, OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe, with_overflow
 
 MODEL_NAMES = ("cnn", "mlp", "resnet18")
@@ -58,6 +61,7 @@ class RunConfig:
     batch: int = 64
     seed: int = 0
     machine: str = "edge-16"  #: a shipped machine or a TOML or YAML file; costs, not values
+    prices: str | None = None  #: a CSV, YAML or ERT file laid over the shipped prices
     threads: int = 1
     limit_train: int | None = None  #: use the first so many training images
     limit_test: int | None = None
@@ -69,6 +73,8 @@ class RunConfig:
         require_choice("format", self.format, FORMAT_NAMES)
         require_choice("schedule", self.schedule, SCHEDULES)
         check_trainable(get_machine(self.machine))
+        if self.prices is not None:
+            self.price_table()  # its own checks
         for name, high in (("epochs", 10**6), ("batch", 10**6), ("threads", 1024)):
             require_int(name, getattr(self, name), 1, high)
         require_int("seed", self.seed, 0, 2**32 - 1)
@@ -158,6 +164,15 @@ class RunConfig:
         machine = get_machine(self.machine)
         return machine if self.lanes is None else machine.with_changes(lanes=self.lanes)
 
+    def price_table(self) -> PriceTable:
+        """Return the prices of the machine's node, with the run's own rows laid over them."""
+        node = get_machine(self.machine).node
+        if self.prices is None:
+            return table_of_node(node)
+        if not isinstance(self.prices, str):
+            raise TypeError(f"prices must be the name of a file, got {self.prices!r}")
+        return load_prices(Path(self.prices), node)
+
     def _accumulator(self, style: str) -> Accumulator:
         return Accumulator(
             bits=_set(self.accumulator_bits),
@@ -210,6 +225,7 @@ class RunConfig:
             "update_exponent_bits": (15, "U{}"),
             "update_gamma": (_usual_update_gamma(self), "UG{}"),
             "machine": ("edge-16", "on {}"),
+            "prices": (None, "prices {}"),
             "lr": (DEFAULT_LR[_set(self.optimiser)], "lr {:g}"),
         }
         given = {name: getattr(self, name) for name in usual}

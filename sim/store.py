@@ -78,6 +78,8 @@ class Folder:
             return None
         if record.get("accelerator") != config.accelerator().as_dict():  # its file has changed
             return None
+        if config.prices is not None and record.get("prices") != config.price_table().digest:
+            return None
         return record if record.get("status") in FINISHED else None
 
     def others(self, runs: list[RunConfig]) -> int:

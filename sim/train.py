@@ -29,7 +29,6 @@ from .data import Dataset, load_data
 from .energy import PriceTable
 from .models import make_model
 from .optim import make_optimiser, set_lr_scale, undefined_directions
-from .price_tables import table_of_node
 from .recipe import Recipe
 from .record import make_record, numba_threads
 from .run_config import RunConfig
@@ -80,8 +79,8 @@ def train(
 
     on_step(done, total) is called after every step. checkpoint: file written after every epoch and
     every `checkpoint_every` steps or `checkpoint_seconds` seconds; resume: continue from it if it
-    exists, to the same bits as a run that was never interrupted. prices: the shipped
-    table of the machine's node if None. A
+    exists, to the same bits as a run that was never interrupted. prices: the
+    configuration's if None. A
     loss or operand that is not finite ends the run with status "diverged"; the record is complete
     up to there. torch's and Numba's thread counts are those of the configuration while this runs
     and are put back afterwards.
@@ -90,7 +89,7 @@ def train(
         raise ValueError("checkpoint must be given to resume, got None")
     if checkpoint_every is not None:
         require_int("checkpoint_every", checkpoint_every, 1, 10**9)
-    table = table_of_node(config.accelerator().node) if prices is None else prices
+    table = config.price_table() if prices is None else prices
     start = time.perf_counter()
     with _settings(config):
         run = _prepare(config)

@@ -361,3 +361,23 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert record["history"] == whole["history"]
     assert record["events"] == whole["events"]
     assert not checkpoint.exists()
+
+
+def test_a_table_of_ones_own_prices_every_run(tmp_path: Path) -> None:
+    """The file changes energies and nothing else; edited, its runs are not taken as done."""
+    row = "kind,bits,detail,low_pj,mid_pj,high_pj,unit,node,source,confidence,note\n"
+    path = tmp_path / "p.csv"
+    path.write_text(row + "int_add,8,,1,2,3,pJ/operation,45 nm,mine,derived,\n")
+    tiny = {"limit_train": 16, "limit_test": 8, "batch": 8, "epochs": 1}
+    plain, own = (train(RunConfig(prices=p, **tiny)) for p in (None, str(path)))
+    assert plain["history"] == own["history"]
+    assert plain["counted_events"] == own["counted_events"]
+    assert own["energy"]["per_step_pj"]["mid"] > plain["energy"]["per_step_pj"]["mid"]
+    assert "mine" in own["price_sources"]
+    config, folder = RunConfig(prices=str(path), **tiny), Folder(tmp_path / "out")
+    write_record(folder.record_path(config), own)
+    assert folder.finished(config) is not None
+    path.write_text(row + "int_add,8,,1,2,4,pJ/operation,45 nm,mine,derived,\n")
+    assert folder.finished(config) is None
+    with pytest.raises(OSError, match="nowhere"):
+        RunConfig(prices="nowhere.csv")
