@@ -2,9 +2,9 @@
 
 Groups: gemm (the named products of `cases.py`), networks (all GEMMs of a step), log (fully
 logarithmic products), codec, step (whole training steps), machine (costing steps and designs:
-times alone), peers (other emulators, where installed). Each case is first checked against the oracle, then timed in turn with torch in fp32,
-same threads, same run; printed are minimum, median and maximum of the ratio. Everything goes to
---out as JSON, with machine, versions and commit.
+times alone), peers (other emulators, where installed). Each case is first checked against the
+oracle, then timed in turn with torch in fp32, same threads, same run; printed are minimum, median
+and maximum of the ratio. Everything goes to --out as JSON, with machine, versions and commit.
 """
 
 import argparse
