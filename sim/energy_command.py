@@ -14,7 +14,7 @@ from .commands import console, table_of
 from .energy import Interval, PriceTable
 from .mac_prices import MAC_SOURCES
 from .machine import OBJECTIVES, Machine, get_machine, machine_names
-from .price_tables import load_prices, table_of_node
+from .price_tables import load_prices, table_of_node, with_dram
 from .recipe import OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe
 from .step_cost import BUFFERS, cost_step
 from .step_energy import StepEnergy, compare, price_notes, price_step
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"against must name other formats, each once, got {args.against!r}")
     recipes = [recipe_of(name, args.optimiser) for name in names]
     machine = machine_of(args)
-    table = table_of_node(machine.node) if args.prices is None else _own_prices(args, machine)
+    table = with_dram(_prices(args, machine), machine)
     workload = workload_of(args)
     energies = [
         price_step(cost_step(workload, machine, recipe, args.mac_prices), table)
@@ -134,7 +134,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _own_prices(args: argparse.Namespace, machine: Machine) -> PriceTable:
+def _prices(args: argparse.Namespace, machine: Machine) -> PriceTable:
+    if args.prices is None:
+        return table_of_node(machine.node)
     return load_prices(args.prices, machine.node)
 
 

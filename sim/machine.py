@@ -34,8 +34,7 @@ KEYS = {
     "depth": "stationary words a processing element's register file holds (default 1)",
     "dataflow": "os, ws or is: which operand stays in the array",
     "recurrence": "cycles per fold: scalesim or paper (default scalesim)",
-    "objective": "what the tile search minimises first: latency or traffic (DRAM bits); the other "
-    "decides between equals (default latency)",
+    "objective": "what the tile search minimises first: latency (default) or traffic (DRAM bits)",
     "clock_ghz": "clock of array, vector unit and buffers in GHz",
     "node": "technology whose prices are used, such as 45 nm",
     "wire_mm": "mean way of a word between a buffer and the array in mm (default 0)",
@@ -47,9 +46,9 @@ KEYS = {
     "ifmap.word_bits": "width of one access of a bank",
     "ifmap.banks": "banks, each with one access a cycle, read or write",
     "dram.kind": f"one of {', '.join(DRAM_KINDS)}; its price row",
+    "dram.pj_per_bit": "a price of one's own for a bit, in place of the kind's row",
     "dram.gbytes_per_s": "bandwidth in 10^9 bytes per second, reads and writes together",
-    "vector.format": "a float format of `lnsim formats`: of normalisation, activation functions, "
-    "loss and update (default fp32)",
+    "vector.format": "a float format: of normalisation, activations, loss, update (default fp32)",
     "vector.width": "elements the vector unit takes a cycle and operation",
     "vector.scale": "two-pass: a tensor's scale needs its largest magnitude first, so it is "
     "written and read back before it is encoded, as training on lnsim computes it; delayed: the "
@@ -94,14 +93,22 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Dram:
-    """Off-chip memory: a kind, which has a price, and a bandwidth."""
+    """Off-chip memory: a kind, which has a price unless it brings its own, and a bandwidth."""
 
     kind: str
     gbytes_per_s: float
+    pj_per_bit: float | None = None
 
     def __post_init__(self) -> None:
         require_choice("kind", self.kind, DRAM_KINDS)
         _require_positive("gbytes_per_s", self.gbytes_per_s)
+        if self.pj_per_bit is not None:
+            _require_positive("pj_per_bit", self.pj_per_bit, zero=True)
+
+    @property
+    def price_name(self) -> str:
+        """The detail its price rows are found by."""
+        return self.kind if self.pj_per_bit is None else f"{self.kind} {self.pj_per_bit:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
 def add_dram(
     parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
 ) -> None:
-    kind = machine.dram.kind
+    kind = machine.dram.price_name
     events = {
         Event("dram_read_bits", 0, kind): reads,
         Event("dram_write_bits", 0, kind): writes,

@@ -23,6 +23,7 @@ import yaml
 from ..lns.checks import require_choice
 from .energy import COLUMNS, KINDS, Interval, PriceRow, PriceTable
 from .events import Event
+from .machine import Machine
 from .price_rows import read_row, read_rows
 from .sram import NODES, sram_rows
 
@@ -133,6 +134,22 @@ def table_of_node(node: str) -> PriceTable:
         )
     factor = _energy(near[node]) / _energy(_OWN_NODE)
     return PriceTable({row.key: _scaled(row, factor, node) for row in table.rows.values()})
+
+
+def with_dram(table: PriceTable, machine: Machine) -> PriceTable:
+    """Return the table with a row for the machine's own price of its DRAM, if it has one."""
+    price = machine.dram.pj_per_bit
+    if price is None:
+        return table
+    rows = [
+        PriceRow(
+            kind, 0, machine.dram.price_name, Interval(price, price, price), "pJ/bit", "DRAM",
+            f"machine {machine.name}: {machine.source or 'no source given'}", "unconfirmed",
+            "the machine's own price, without an interval",
+        )
+        for kind in ("dram_read_bits", "dram_write_bits")
+    ]  # fmt: skip
+    return PriceTable(dict(table.rows) | {row.key: row for row in rows})
 
 
 def _energy(nm: int) -> float:

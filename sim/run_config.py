@@ -16,7 +16,7 @@ from ..lns.format import LNSFormat
 from .data_table import DATASETS
 from .energy import PriceTable
 from .machine import Machine, check_trainable, get_machine
-from .price_tables import load_prices, table_of_node
+from .price_tables import load_prices, table_of_node, with_dram
 from .recipe import DEFAULT_LR, OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe, with_overflow
 
 MODEL_NAMES = ("cnn", "mlp", "resnet18")
@@ -166,12 +166,12 @@ class RunConfig:
 
     def price_table(self) -> PriceTable:
         """Return the prices of the machine's node, with the run's own rows laid over them."""
-        node = get_machine(self.machine).node
+        machine = get_machine(self.machine)
         if self.prices is None:
-            return table_of_node(node)
+            return with_dram(table_of_node(machine.node), machine)
         if not isinstance(self.prices, str):
             raise TypeError(f"prices must be the name of a file, got {self.prices!r}")
-        return load_prices(Path(self.prices), node)
+        return with_dram(load_prices(Path(self.prices), machine.node), machine)
 
     def _accumulator(self, style: str) -> Accumulator:
         return Accumulator(

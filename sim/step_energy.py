@@ -173,7 +173,7 @@ def compare(this: StepEnergy, other: StepEnergy, table: PriceTable) -> Compariso
 
 def price_notes(cost: StepCost, table: PriceTable) -> list[str]:
     """Return what a reader must know of the prices used: nodes, whole-PE constants, intervals."""
-    notes = [f"prices: {table.node}; DRAM: {cost.machine.dram.kind}"]
+    notes = [f"prices: {table.node}; DRAM: {cost.machine.dram.price_name}"]
     source = get_mac_source(cost.mac_prices)
     if source.covers_buffers:
         notes.append(

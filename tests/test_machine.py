@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
-from lnsim.sim import Machine, get_machine
+from lnsim.sim import Machine, cost_step, get_machine, get_recipe
+from lnsim.sim.energy import Interval
 from lnsim.sim.machine import KEYS, check_trainable, machine_names
 from lnsim.sim.run_config import RunConfig
+from lnsim.sim.step_energy import price_step
+from lnsim.sim.workload import Gemm, workload_of_layers
 
 GOOD = """
 name = "mine"
@@ -142,3 +145,23 @@ def test_the_documentation_has_every_key() -> None:
     page = (Path(__file__).parent.parent / "docs" / "accelerator.md").read_text(encoding="utf-8")
     for key, text in KEYS.items():
         assert f"| `{key}` | {text} |" in page
+
+
+def test_a_dram_price_of_ones_own(tmp_path: Path) -> None:
+    """pj_per_bit takes the place of the kind's row, in costs and in runs; its source is named."""
+    text = GOOD.replace("gbytes_per_s = 10.0", "gbytes_per_s = 10.0, pj_per_bit = 2.5")
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    table = RunConfig(machine=str(path)).price_table()
+    machine = get_machine(str(path))
+    row = table.rows["dram_read_bits", 0, machine.dram.price_name]
+    assert row.price == Interval(2.5, 2.5, 2.5)
+    assert "machine mine" in row.source
+    layers = workload_of_layers("toy", [Gemm("a", "forward", 8, 8, 8)])
+    cost = cost_step(layers, machine, get_recipe("lns8"))
+    moved = sum(n for e, n in cost.events().items() if e.kind.startswith("dram_"))
+    energy = price_step(cost, table)
+    assert energy.of_component("dram").mid == pytest.approx(2.5 * moved)
+    path.write_text(GOOD.replace("gbytes_per_s = 10.0", "gbytes_per_s = 10.0, pj_per_bit = -1"))
+    with pytest.raises(ValueError, match=r"dram\.pj_per_bit must be at least 0, got -1$"):
+        get_machine(str(path))
