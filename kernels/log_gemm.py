@@ -17,7 +17,7 @@ from ..lns.array import LNSArray
 from ..lns.checks import require_int
 from ..lns.format import LNSFormat
 from ..lns.gauss import gauss_table, split_variant
-from ..lns.sums import MAX_LANES
+from ..lns.sums import MAX_LANES, accumulator_format
 from .threads import parallel
 
 _ZERO = np.int32(-(1 << 20))  # exponent of zero; two of them and a sum stay inside int32
@@ -160,9 +160,7 @@ def matmul_log(
         raise ValueError(f"b must have {a.shape[1]} rows, as a has columns, got {b.shape[0]}")
     split_variant(variant)
     require_int("lanes", lanes, 1, MAX_LANES)
-    least = a.fmt.exponent_bits + 2
-    bits = require_int("accumulator_bits", accumulator_bits or least, least, 15)
-    target = LNSFormat(bits, a.fmt.gamma)
+    target = accumulator_format(a.fmt, accumulator_bits)
     table, length = _table(a.fmt.gamma, variant)
     out = np.zeros((a.shape[0], b.shape[1]), np.uint16)
     if out.size:

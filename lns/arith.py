@@ -33,7 +33,8 @@ class _Parts(NamedTuple):
         return self.e + self.offset
 
 
-def _parts(name: str, array: LNSArray) -> _Parts:
+def take_apart(name: str, array: LNSArray) -> _Parts:
+    """Return signs, zeros, exponents and offset of an array; TypeError for another kind."""
     if not isinstance(array, LNSArray):
         raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
     e = (array.code & array.fmt.max_exponent).astype(np.int64)
@@ -45,7 +46,7 @@ def _parts(name: str, array: LNSArray) -> _Parts:
 
 def _pair(a: LNSArray, b: LNSArray) -> tuple[_Parts, _Parts]:
     """Both operands taken apart, of one gamma and shapes that broadcast."""
-    left, right = _parts("a", a), _parts("b", b)
+    left, right = take_apart("a", a), take_apart("b", b)
     if a.fmt.gamma != b.fmt.gamma:
         raise ValueError(f"b must have a's gamma = {a.fmt.gamma}, got {b.fmt.gamma}")
     return left, right
@@ -105,7 +106,7 @@ def sqrt(a: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None
 
     Raises ValueError naming the index of the first negative operand.
     """
-    parts = _parts("a", a)
+    parts = take_apart("a", a)
     if parts.negative.any():
         raise ValueError(
             f"a must not be negative, got a negative number at index {_first(parts.negative)}"
@@ -116,13 +117,13 @@ def sqrt(a: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None
 
 def neg(a: LNSArray) -> LNSArray:
     """Return -a in the same format and offset; zero stays code 0."""
-    parts = _parts("a", a)
+    parts = take_apart("a", a)
     return _with_sign(a, parts, ~parts.negative)
 
 
 def absolute(a: LNSArray) -> LNSArray:
     """Return |a| in the same format and offset."""
-    parts = _parts("a", a)
+    parts = take_apart("a", a)
     return _with_sign(a, parts, np.zeros(a.shape, bool))
 
 
@@ -136,7 +137,7 @@ def compare(a: LNSArray, b: LNSArray) -> npt.NDArray[np.int8]:
 
     Exact for any two formats and offsets; a zero equals a zero of either sign.
     """
-    left, right = _parts("a", a), _parts("b", b)
+    left, right = take_apart("a", a), take_apart("b", b)
     gamma = max(a.fmt.gamma, b.fmt.gamma)
     magnitude = np.sign(left.steps * (gamma // a.fmt.gamma) - right.steps * (gamma // b.fmt.gamma))
     sign_left, sign_right = _signum(left), _signum(right)
@@ -155,7 +156,7 @@ def requantise(array: LNSArray, fmt: LNSFormat, offset: Offset | None = None) ->
     The whole expression is rounded once, half to even, then saturated or flushed. offset None: the
     smallest multiple of fmt.gamma for which nothing saturates (0 if all is zero).
     """
-    parts = _parts("array", array)
+    parts = take_apart("array", array)
     if not isinstance(fmt, LNSFormat):
         raise TypeError(f"fmt must be an LNSFormat, got {fmt!r}")
     finer = max(1, fmt.gamma // array.fmt.gamma)

@@ -10,7 +10,7 @@ Addition of codes is not associative: the order decides the result, so it is alw
 import numpy as np
 import numpy.typing as npt
 
-from .arith import add, neg
+from .arith import add, neg, take_apart
 from .array import LNSArray
 from .checks import require_int
 from .format import LNSFormat
@@ -53,12 +53,12 @@ def total(
     place = 0 if axis is None else require_int("axis", axis, -array.ndim, array.ndim - 1)
     code = np.moveaxis(flat.code, place, 0)
     offset = _without_axis(flat, place)
-    parts = [_canonical(LNSArray(np.asarray(row), offset, array.fmt)) for row in code]
-    if not parts:
+    terms = [_canonical(LNSArray(np.asarray(row), offset, array.fmt)) for row in code]
+    if not terms:
         return LNSArray(np.zeros(code.shape[1:], array.fmt.code_dtype), offset, array.fmt)
     if kind != "tree":
-        parts = [_running(parts[lane::lanes], variant) for lane in range(min(lanes, len(parts)))]
-    return _pairwise(parts, variant)
+        terms = [_running(terms[lane::lanes], variant) for lane in range(min(lanes, len(terms)))]
+    return _pairwise(terms, variant)
 
 
 def dot(
@@ -83,9 +83,7 @@ def dot(
             raise ValueError(f"{name} must have an axis to sum along, got a single number")
     if a.fmt != b.fmt:
         raise ValueError(f"b must have a's format {a.fmt.name}, got {b.fmt.name}")
-    least = a.fmt.exponent_bits + 2
-    bits = require_int("accumulator_bits", accumulator_bits or least, least, 15)
-    target = LNSFormat(bits, a.fmt.gamma)
+    target = accumulator_format(a.fmt, accumulator_bits)
     offset = np.asarray(_without_axis(a, a.ndim - 1), np.int64)
     offset = offset + np.asarray(_without_axis(b, b.ndim - 1), np.int64) - 1
     code = _products(a, b, target)
@@ -94,15 +92,22 @@ def dot(
     return total(products, -1, order, variant)
 
 
+def accumulator_format(fmt: LNSFormat, bits: int | None) -> LNSFormat:
+    """Return the format of a sum of products of `fmt`; None: two more exponent bits.
+
+    ValueError for fewer than E + 2 bits, which could not hold a product, or more than 15.
+    """
+    least = fmt.exponent_bits + 2
+    wanted = require_int("accumulator_bits", least if bits is None else bits, least, 15)
+    return LNSFormat(wanted, fmt.gamma)
+
+
 def _products(a: LNSArray, b: LNSArray, target: LNSFormat) -> npt.NDArray[np.unsignedinteger]:
     """Codes of the products, exponent e_a + e_b + 1."""
-    exponents, signs, zeros = [], [], []
-    for array in (a, b):
-        exponents.append((array.code & array.fmt.max_exponent).astype(np.int64))
-        signs.append((array.code >> array.fmt.exponent_bits).astype(np.int64))
-        zeros.append((exponents[-1] == 0) & array.fmt.zero)
-    code = exponents[0] + exponents[1] + 1 | (signs[0] ^ signs[1]) << target.exponent_bits
-    return np.where(zeros[0] | zeros[1], 0, code).astype(target.code_dtype)
+    left, right = take_apart("a", a), take_apart("b", b)
+    negative = (left.negative ^ right.negative).astype(np.int64)
+    code = left.e + right.e + 1 | negative << target.exponent_bits
+    return np.where(left.zero | right.zero, 0, code).astype(target.code_dtype)
 
 
 def _canonical(array: LNSArray) -> LNSArray:

@@ -9,9 +9,9 @@ from .cost_plots import energy_png, roofline_png
 from .energy import PriceTable
 from .events import NOT_COUNTED, PHASES
 from .gemm_traffic import LayerCost
+from .parts import COMPONENTS
 from .price_tables import ert_text
 from .scalesim_reports import reports
-from .step_cost import COMPONENTS
 from .step_energy import StepEnergy, compare, price_notes
 from .store import write_atomic
 from .tables import csv_text

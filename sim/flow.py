@@ -12,13 +12,10 @@ saved activations need no rule of their own.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from .flow_parts import Made, Step, Use
 from .vector_ops import SHAPE_ONLY, STREAMING, TWO_PASSES
 from .workload import ARITHMETIC, Gemm, Tensor, VectorOp, Workload
-
-Shape = tuple[int, ...]
 
 
 class Flow:
@@ -61,14 +58,14 @@ class Flow:
         b: Use,
         words: tuple[int, int],
         out_words: int,
-        weight: Any = None,
+        gradient: bool = False,
     ) -> int:
         """Note a GEMM; its phase, layer and roles follow from its operands. Return its result.
 
-        weight: given where the result is the gradient of one (a convolution's).
+        gradient: the result is known to be that of a weight (a convolution's).
         """
         roles = [self._role(use.tensor) for use in (a, b)]
-        phase, layer = self._place(a, b, roles, out_words, weight is not None)
+        phase, layer = self._place(a, b, roles, out_words, gradient)
         self.layer = layer
         for use, role in zip((a, b), roles, strict=True):
             tensor = self.tensors[use.tensor]
@@ -91,7 +88,6 @@ class Flow:
             b_words=min(words[1], k * n),
         )
         result = self._product(out_words)
-        self.tensors[result].phase = self.phase
         if phase == "dw":
             self.tensors[result].roles["gradient"] = layer
         self._derive((a, b), [result])

@@ -6,8 +6,8 @@ from ..lns.datapath import AnyDatapath, Datapath
 from ..lns.format import Format, LNSFormat
 from .machine import Machine
 from .recipe import Recipe
-from .systolic import GemmCost, gemm_cost
-from .tiling import Tiling, Widths, find_tiling
+from .systolic import GemmCost
+from .tiling import Tiling, Widths, array_cost, find_tiling
 from .workload import Gemm
 
 
@@ -69,11 +69,8 @@ def cost_gemm(gemm: Gemm, machine: Machine, recipe: Recipe) -> LayerCost:
     a, b = getattr(recipe, gemm.a_role), getattr(recipe, gemm.b_role)
     widths = Widths(a.bits, b.bits, partial_bits(recipe.datapath, a, b))
     tiling = find_tiling(gemm, machine, widths)
-    array = gemm_cost(
-        gemm.M, gemm.N, gemm.K, rows=machine.rows, cols=machine.cols, dataflow=machine.dataflow,
-        recurrence=machine.recurrence, lanes=machine.lanes, depth=machine.depth,
-        streamed_passes=tiling.streamed_passes[machine.dataflow],
-    )  # fmt: skip
+    passes = tiling.streamed_passes[machine.dataflow]
+    array = array_cost(machine, gemm.M, gemm.N, gemm.K, passes)
     results = gemm.M * gemm.N
     moved = Moved(
         dram_a=tiling.a_words,
@@ -114,4 +111,5 @@ def _limited(
 
 
 def ceil_div(amount: float, rate: float) -> int:
+    """Whole cycles that `amount` takes at `rate` a cycle."""
     return -int(-amount // rate)

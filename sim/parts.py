@@ -2,14 +2,31 @@
 
 from collections.abc import Mapping
 
-from .events import Event, Events, add_events
+from .events import PHASES, Event, Events, add_events
 from .machine import Buffer, Machine
 
 Part = tuple[str, str]  # phase, component
+COMPONENTS = (
+    "array",
+    "conversion",
+    "vector unit",
+    "ifmap buffer",
+    "filter buffer",
+    "ofmap buffer",
+    "wires",
+    "dram",
+)
 
 
 def add(parts: dict[Part, Events], phase: str, component: str, events: Mapping[Event, int]) -> None:
+    """Add events to a part."""
     add_events(parts.setdefault((phase, component), {}), events)
+
+
+def in_order(parts: Mapping[Part, Events]) -> dict[Part, Events]:
+    """Return the parts that have events, phase by phase and in the order of COMPONENTS."""
+    keys = [(phase, component) for phase in PHASES for component in COMPONENTS]
+    return {key: parts[key] for key in keys if parts.get(key)}
 
 
 def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
@@ -25,6 +42,7 @@ def sram_events(buffer: Buffer, reads: int, writes: int) -> Events:
 def add_dram(
     parts: dict[Part, Events], phase: str, machine: Machine, reads: int, writes: int
 ) -> None:
+    """Add so many bits read from and written to DRAM."""
     kind = machine.dram.price_name
     events = {
         Event("dram_read_bits", 0, kind): reads,

@@ -15,9 +15,9 @@ import torch
 from .energy import GROUPS, ZERO, Interval, PriceTable, group_of, price
 from .events import PHASES, Events, add_events
 from .models import make_model
-from .parts import Part
+from .parts import Part, add, in_order
 from .run_config import RunConfig
-from .step_cost import COMPONENTS, StepCost, cost_step
+from .step_cost import StepCost, cost_step
 from .tally import Tally
 from .trace import trace_step
 from .workload import Workload
@@ -64,13 +64,11 @@ def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) ->
         for event, count in events.items():
             conversion = group_of(event.kind) == "conversion" and event.kind != "float_to_int"
             own = "conversion" if conversion else "vector unit" if phase == "update" else "array"
-            add_events(parts.setdefault((phase, own), {}), {event: count})
+            add(parts, phase, own, {event: count})
     for (phase, component), events in step.parts.items():
         if component not in _COUNTED and (phase, component) != ("update", "vector unit"):
-            total = {event: count * steps for event, count in events.items()}
-            add_events(parts.setdefault((phase, component), {}), total)
-    keys = [(phase, component) for phase in PHASES for component in COMPONENTS]
-    return RunCost(step, {key: parts[key] for key in keys if parts.get(key)})
+            add(parts, phase, component, {event: n * steps for event, n in events.items()})
+    return RunCost(step, in_order(parts))
 
 
 def run_energy(
@@ -116,14 +114,12 @@ def run_time(cost: RunCost) -> dict[str, Any]:
 
     "overlapped": the vector unit works beside the array; "sequential": after it.
     """
-    step, clock = cost.step, cost.step.machine.clock_ghz * 1e9
-    units: dict[str, int] = {}
-    for (_, unit), causes in step.multiplications.items():
-        units[unit] = units.get(unit, 0) + sum(causes.values())
+    step = cost.step
+    overlapped, sequential = step.seconds
     return {
         "overlapped_cycles": step.overlapped_cycles,
         "sequential_cycles": step.sequential_cycles,
-        "overlapped_seconds": step.overlapped_cycles / clock,
-        "sequential_seconds": step.sequential_cycles / clock,
-        "multiplications": units,
+        "overlapped_seconds": overlapped,
+        "sequential_seconds": sequential,
+        "multiplications": step.unit_multiplications,
     }

@@ -10,13 +10,12 @@ Every word is counted at every level, reads and writes. For one GEMM (M, K) x (K
 
 Around the GEMMs: a tensor is encoded once for all of them and its codes are written to DRAM, from
 where they are fetched; a weight's codes are made once a step from its stored form, whose largest
-magnitude the update has noted while it wrote it. Where a scale
-has to be found first ("two-pass") the vector unit's words are written and read back, in the ofmap
-buffer if half of it holds them, else in DRAM. The update reads gradient, stored weight and state
-and writes the latter two.
+magnitude the update has noted while it wrote it. Where a scale has to be found first ("two-pass")
+the vector unit's words are written and read back, in the ofmap buffer if half of it holds them,
+else in DRAM. The update reads gradient, stored weight and state and writes the latter two.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..lns.datapath import AnyDatapath
@@ -35,20 +34,10 @@ from .gemm_traffic import LayerCost, ceil_div, cost_gemm
 from .mac_prices import MacSource, get_mac_source
 from .machine import Machine
 from .multiplications import count_multiplications
-from .parts import Part, add, add_again, add_dram, sram_events
+from .parts import Part, add, add_again, add_dram, in_order, sram_events
 from .recipe import Recipe
 from .workload import Tensor, VectorOp, Workload
 
-COMPONENTS = (
-    "array",
-    "conversion",
-    "vector unit",
-    "ifmap buffer",
-    "filter buffer",
-    "ofmap buffer",
-    "wires",
-    "dram",
-)
 BUFFERS = ("ifmap", "filter", "ofmap")
 
 
@@ -92,6 +81,20 @@ class StepCost:
         """The step if the vector unit works while the array does, phase by phase."""
         return sum(max(c.limited, c.vector, c.dram) for c in self.cycles.values())
 
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Time of a step: vector unit beside the array, and after it."""
+        clock = self.machine.clock_ghz * 1e9
+        return self.overlapped_cycles / clock, self.sequential_cycles / clock
+
+    @property
+    def unit_multiplications(self) -> dict[str, int]:
+        """Multiplications by unit; none in the array is what "multiply-free" means."""
+        units: dict[str, int] = {}
+        for (_, unit), causes in self.multiplications.items():
+            units[unit] = units.get(unit, 0) + sum(causes.values())
+        return units
+
 
 def cost_step(
     workload: Workload, machine: Machine, recipe: Recipe, mac_prices: str = "components"
@@ -119,7 +122,7 @@ def cost_step(
         recipe=recipe,
         mac_prices=mac_prices,
         layers=layers,
-        parts={key: parts[key] for key in _keys() if parts.get(key)},
+        parts=in_order(parts),
         cycles=_cycles(layers, parts, workload, machine, recipe),
         multiplications=count_multiplications(layers, workload, recipe),
     )
@@ -131,10 +134,6 @@ def with_lanes(datapath: AnyDatapath, lanes: int) -> AnyDatapath:
     if isinstance(accumulator, FloatFormat) or accumulator.lanes == lanes:
         return datapath
     return replace(datapath, accumulator=replace(accumulator, lanes=lanes))
-
-
-def _keys() -> Iterator[Part]:
-    return ((phase, component) for phase in PHASES for component in COMPONENTS)
 
 
 def _add_gemm(
@@ -206,8 +205,6 @@ def _add_tensor(
     elif tensor.far:
         add_dram(parts, phase, machine, n * vector.bits, 0)
     add_dram(parts, phase, machine, 0, n * fmt.bits)
-    if tensor.role == "gradient":  # the update reads it as the vector unit's words
-        return
 
 
 def _add_weight(

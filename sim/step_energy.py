@@ -7,8 +7,8 @@ from typing import Any
 from .energy import ZERO, Interval, PriceTable, difference, price, ranking
 from .events import PHASES
 from .mac_prices import get_mac_source
-from .parts import Part
-from .step_cost import COMPONENTS, StepCost
+from .parts import COMPONENTS, Part
+from .step_cost import StepCost
 
 CANNOT = "cannot be ranked"
 
@@ -51,8 +51,7 @@ class StepEnergy:
     @property
     def seconds(self) -> tuple[float, float]:
         """Time of a step: vector unit beside the array, and after it."""
-        clock = self.cost.machine.clock_ghz * 1e9
-        return self.cost.overlapped_cycles / clock, self.cost.sequential_cycles / clock
+        return self.cost.seconds
 
     @property
     def utilisation(self) -> float:
@@ -63,14 +62,12 @@ class StepEnergy:
     @property
     def array_multiplications(self) -> int:
         """Multiplications in the array; 0 is what "multiply-free" means."""
-        counts = self.cost.multiplications
-        return sum(sum(c.values()) for (_, unit), c in counts.items() if unit == "array")
+        return self.cost.unit_multiplications["array"]
 
     @property
     def vector_multiplications(self) -> int:
         """Multiplications of the vector unit."""
-        counts = self.cost.multiplications
-        return sum(sum(c.values()) for (_, unit), c in counts.items() if unit != "array")
+        return self.cost.unit_multiplications["vector unit"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return every figure as JSON values; energies in pJ."""

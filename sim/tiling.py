@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from .machine import Machine
 from .patches import Patch
-from .systolic import gemm_cost
+from .systolic import GemmCost, gemm_cost
 from .workload import Gemm
 
 Ints = npt.NDArray[np.int64]
@@ -226,18 +226,16 @@ def _least(*keys: Ints) -> int:
 def _cycles(machine: Machine, M: int, N: int, K: int, trips: dict[str, Ints]) -> Ints:
     """Elapsed cycles for each candidate; linear in the passes of the streamed dimension."""
     passes = trips[{"os": "k", "ws": "m", "is": "n"}[machine.dataflow]]
-    one = _elapsed(machine, M, N, K, 1)
+    one = array_cost(machine, M, N, K, 1).elapsed_cycles
     if int(passes.max()) == 1:
         return np.full_like(passes, one)
-    return one + (passes - 1) * (_elapsed(machine, M, N, K, 2) - one)
+    return one + (passes - 1) * (array_cost(machine, M, N, K, 2).elapsed_cycles - one)
 
 
-def _elapsed(machine: Machine, M: int, N: int, K: int, passes: int) -> int:
-    steps = {"os": -(-K // machine.lanes), "ws": M, "is": N}[machine.dataflow]
-    if passes > steps:
-        return 0  # never asked for: tiles are not smaller than a step
+def array_cost(machine: Machine, M: int, N: int, K: int, streamed_passes: int) -> GemmCost:
+    """Return the stall-free cost of a GEMM on a machine's array."""
     return gemm_cost(
         M, N, K, rows=machine.rows, cols=machine.cols, dataflow=machine.dataflow,
         recurrence=machine.recurrence, lanes=machine.lanes, depth=machine.depth,
-        streamed_passes=passes,
-    ).elapsed_cycles  # fmt: skip
+        streamed_passes=streamed_passes,
+    )  # fmt: skip

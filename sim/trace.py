@@ -6,6 +6,7 @@ under a dispatch mode that sees every ATen operator; flow.py turns what it saw i
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from .trace_parts import (
     flat,
     on_meta,
     shadow,
-    size,
     stored_elements,
     words_each,
     words_of,
@@ -215,8 +215,8 @@ class _Watch(TorchDispatchMode):
         self, x: Tensor, w: Tensor, out: Tensor, filters: int, channels: int, groups: int,
         patch: Patch | None,
     ) -> None:  # fmt: skip
-        taps = size(w.shape[2:])
-        m = out.shape[0] * size(out.shape[2:])
+        taps = prod(w.shape[2:])
+        m = out.shape[0] * prod(out.shape[2:])
         if not m:
             return
         k = channels // groups * taps
@@ -239,18 +239,20 @@ class _Watch(TorchDispatchMode):
             self._correlate(dy, w, out, filters, dy.shape[1], groups, back)
         if mask[1]:
             out = next(results)
-            places = size((x if transposed else dy).shape[2:]) * dy.shape[0]
+            places = prod((x if transposed else dy).shape[2:]) * dy.shape[0]
             spread, patched = (x, dy) if transposed else (dy, x)
             rows = spread.shape[1] // groups
             columns = w.numel() // groups // rows
             gemm = Gemm("", "dw", rows, columns, places, count=groups, b_patch=own)
             words = (spread.numel() // groups, patched.numel() // groups)
             a, b = self._use(spread), self._use(patched)
-            self.now[self._key(out)] = self.flow.gemm(gemm, a, b, words, words_of(out), weight=w)
+            self.now[self._key(out)] = self.flow.gemm(
+                gemm, a, b, words, words_of(out), gradient=True
+            )
         if mask[2]:
             out = next(results)
-            made = self.flow.vector("sum", [self._use(dy)], [words_of(out)], {"add": dy.numel()})
-            self.now[self._key(out)] = made[0]
+            sums = self.flow.vector("sum", [self._use(dy)], [words_of(out)], {"add": dy.numel()})
+            self.now[self._key(out)] = sums[0]
 
 
 def _matmul(watch: _Watch, args: Any, outs: list[Tensor]) -> None:

@@ -1,7 +1,6 @@
 """Small things a trace needs: models and inputs without values, and what a tensor weighs."""
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,10 +18,9 @@ def on_meta(model: nn.Module) -> nn.Module:
     """A copy on the meta device; tied tensors stay tied, which `Module.to` would undo."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
-        shadow = torch.empty_like(parameter, device="meta")
-        memo[id(parameter)] = nn.Parameter(shadow, requires_grad=parameter.requires_grad)
+        memo[id(parameter)] = nn.Parameter(shadow(parameter), requires_grad=parameter.requires_grad)
     for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+        memo[id(buffer)] = shadow(buffer)
     return copy.deepcopy(model, memo)
 
 
@@ -32,6 +30,7 @@ def shadow(value: Any) -> Tensor:
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says first."""
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
@@ -50,13 +49,6 @@ def flat(values: Any) -> list[Any]:
     for value in values:
         found += flat(value) if isinstance(value, list | tuple) else [value]
     return found
-
-
-def size(shape: Sequence[int]) -> int:
-    total = 1
-    for extent in shape:
-        total *= extent
-    return total
 
 
 def words_each(words: int, size: int, count: int) -> int:

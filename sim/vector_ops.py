@@ -8,6 +8,7 @@ additions and a division; erf is taken as tanh of a cubic (Hendrycks and Gimpel,
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 Counts = dict[str, int]
 Shape = tuple[int, ...]
@@ -15,29 +16,21 @@ Shape = tuple[int, ...]
 Rule = Callable[[Shape, Sequence[Shape]], Counts]
 
 
-def size(shape: Shape) -> int:
-    """Elements of a shape."""
-    total = 1
-    for extent in shape:
-        total *= extent
-    return total
-
-
 def _each(**per_element: int) -> Rule:
     """So many operations per element of the output."""
-    return lambda out, _: {kind: count * size(out) for kind, count in per_element.items()}
+    return lambda out, _: {kind: count * prod(out) for kind, count in per_element.items()}
 
 
 def _input(**per_element: int) -> Rule:
     """So many operations per element of the first input."""
-    return lambda _, ins: {kind: count * size(ins[0]) for kind, count in per_element.items()}
+    return lambda _, ins: {kind: count * prod(ins[0]) for kind, count in per_element.items()}
 
 
 def _rows(per_element: Counts, per_row: Counts) -> Rule:
     """Per element, and per row (all elements but those along the last axis)."""
 
     def rule(out: Shape, ins: Sequence[Shape]) -> Counts:
-        n = size(ins[0])
+        n = prod(ins[0])
         rows = n // max(ins[0][-1] if ins[0] else 1, 1)
         total = {kind: count * n for kind, count in per_element.items()}
         for kind, count in per_row.items():
@@ -51,7 +44,7 @@ def _channels(per_element: Counts, per_channel: Counts) -> Rule:
     """Per element, and per channel (axis 1), of the first input."""
 
     def rule(_: Shape, ins: Sequence[Shape]) -> Counts:
-        n, channels = size(ins[0]), ins[0][1]
+        n, channels = prod(ins[0]), ins[0][1]
         total = {kind: count * n for kind, count in per_element.items()}
         for kind, count in per_channel.items():
             total[kind] = total.get(kind, 0) + count * channels
@@ -61,16 +54,16 @@ def _channels(per_element: Counts, per_channel: Counts) -> Rule:
 
 
 def _reduce(out: Shape, ins: Sequence[Shape]) -> Counts:
-    return {"add": max(size(ins[0]) - size(out), 0)}
+    return {"add": max(prod(ins[0]) - prod(out), 0)}
 
 
 def _mean(out: Shape, ins: Sequence[Shape]) -> Counts:
-    return {"add": max(size(ins[0]) - size(out), 0), "multiply": size(out)}
+    return {"add": max(prod(ins[0]) - prod(out), 0), "multiply": prod(out)}
 
 
 def _pool(out: Shape, ins: Sequence[Shape]) -> Counts:
     """Comparisons of a window, counted as the input's elements (strides as large as the window)."""
-    return {"compare": max(size(ins[0]), size(out))}
+    return {"compare": max(prod(ins[0]), prod(out))}
 
 
 _GELU = {"multiply": 6, "add": 4, "exp": 1, "divide": 1}  # x/2 (1 + tanh(a x + b x^3))
@@ -124,7 +117,7 @@ ARITHMETIC_OF: dict[str, Rule] = (
         "_adaptive_avg_pool2d": _mean,
         "_adaptive_avg_pool2d_backward": _each(multiply=1),
         "max_pool2d_with_indices": _pool,
-        "max_pool2d_with_indices_backward": lambda _, ins: {"add": size(ins[0])},
+        "max_pool2d_with_indices_backward": lambda _, ins: {"add": prod(ins[0])},
         # mean: 1 add; variance: x - mean, square, add; y = (x - mean) rstd; gain and shift: affine
         "native_batch_norm": _channels(
             {"add": 4, "multiply": 2}, {"multiply": 6, "add": 4, "sqrt": 1, "divide": 1}
@@ -174,7 +167,6 @@ SHAPE_ONLY = {
     "avg_pool2d_backward": (1,),
     "_adaptive_avg_pool2d_backward": (1,),
     "nll_loss_backward": (1, 2, 4),
-    "native_batch_norm": (3, 4),
 }
 
 # Only these may be joined to what made their input without a way through DRAM. Row-wise ones hold
@@ -201,8 +193,6 @@ LAYOUT = frozenset((
 
 def affine_extra(name: str, ins: Sequence[Shape], affine: bool) -> Counts:
     """Return what gain and shift add to a batch norm, per element."""
-    if not affine:
-        return {}
-    if name == "native_batch_norm":
-        return {"multiply": size(ins[0]), "add": size(ins[0])}
+    if affine and name == "native_batch_norm":
+        return {"multiply": prod(ins[0]), "add": prod(ins[0])}
     return {}

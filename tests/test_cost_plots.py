@@ -15,8 +15,9 @@ from lnsim.sim.cost_plots import (
 )
 from lnsim.sim.energy import PriceTable
 from lnsim.sim.machine import Machine, get_machine, machine_names
+from lnsim.sim.parts import COMPONENTS
 from lnsim.sim.recipe import get_recipe
-from lnsim.sim.step_cost import COMPONENTS, StepCost, cost_gemm, cost_step
+from lnsim.sim.step_cost import StepCost, cost_gemm, cost_step
 from lnsim.sim.workload import Gemm, Workload, workload_of_layers
 from PIL import Image
 
