@@ -9,7 +9,7 @@ from numba import njit
 from .which import peak
 
 ROWS = 16  # of a task that share a bound
-PACKED = 64  # rows that `pack_left` takes together; a task has a multiple of them
+PACKED = 64  # rows of left codes that lie together; a task has a multiple of them
 _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
 
 

@@ -109,8 +109,7 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
     """Rough cost of the fast kernel that expands the right operand; infinite without tables."""
     if terms is None:
         return float("inf")
-    block = BLOCK_BYTES // terms.table.itemsize
-    padded = -(-columns * terms.bins // block) * block
+    padded = -(-columns * terms.bins // terms.width) * terms.width
     return padded * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
 
 

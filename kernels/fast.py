@@ -3,7 +3,7 @@
 A task is a block of rows times a block of columns. For each chunk of products it expands the rows
 of `TermTable` for its columns once (a panel that fits the first-level cache) and runs through its
 rows; `vector.py` says how the floating-point unit does the flooring. A bound on |accumulator| rides
-along with every row; while bound + (the largest sum the chunk can add) stays inside W bits nothing
+along with 16 rows; while bound + (the largest sum the chunk can add) stays inside W bits nothing
 can saturate or wrap, whatever the order, so the plain adds are exact. Where the bound fails, it is
 measured afresh and the chunk's growth taken from the row's own factors; where that fails too, the
 chunk is replayed group by group with the exact clamp or wrap.

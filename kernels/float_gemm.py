@@ -13,7 +13,8 @@ from numba import njit, prange
 
 from ..lns.format import FP32, FloatFormat
 from .fma import FMA_STEPS, fma_row_many, fma_row_one
-from .folds import BLOCK, aligned_zeros
+from .folds import BLOCK
+from .panels import aligned
 
 ROW_BLOCK = 256  # rows that share a block of columns: 256 * BLOCK * 4 bytes = 64 KiB
 
@@ -30,8 +31,8 @@ def _gemm_fma(a, b, out):  # type: ignore[no-untyped-def]
     for task in prange(row_blocks * blocks):
         first, start = task // blocks * ROW_BLOCK, task % blocks * BLOCK
         height, width = min(ROW_BLOCK, rows - first), min(BLOCK, columns - start)
-        acc = aligned_zeros(height * BLOCK).view(np.float32)
-        panel = aligned_zeros(FMA_STEPS * BLOCK).view(np.float32)
+        acc = aligned(height * BLOCK, out)
+        panel = aligned(FMA_STEPS * BLOCK, out)
         for k0 in range(0, products, FMA_STEPS):
             steps = min(FMA_STEPS, products - k0)
             for k in range(steps):

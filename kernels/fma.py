@@ -7,12 +7,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .emit import element, load, splat, vector
-from .folds import BLOCK, LANES
+from .emit import VECTOR_BYTES, element, load, splat, vector
+from .folds import BLOCK
 
 FMA_STEPS = 16  # k steps of one pass
 
 _I64 = ir.IntType(64)
+LANES = VECTOR_BYTES // 4
 _VF32 = ir.VectorType(ir.FloatType(), LANES)
 
 

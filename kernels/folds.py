@@ -3,10 +3,7 @@
 import numpy as np
 from numba import njit
 
-from .emit import VECTOR_BYTES
-
 BLOCK = 64  # columns of a task of the kernels that work without tables
-LANES = VECTOR_BYTES // 4
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -40,11 +37,3 @@ def fold_block(acc, group, left_range, bits, wrap):  # type: ignore[no-untyped-d
         kept = folded(total, bits, wrap)
         left_range[j] |= np.uint8(total != kept)
         acc[j] = kept
-
-
-@njit(cache=True, nogil=True)
-def aligned_zeros(size):  # type: ignore[no-untyped-def]
-    """int32 zeros that start on a 64-byte line; a vector that straddles two costs twice."""
-    room = np.zeros(size + LANES, np.int32)
-    start = (-room.ctypes.data % (LANES * 4)) // 4
-    return room[start : start + size]

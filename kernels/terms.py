@@ -62,7 +62,6 @@ class TermTable:
     #: of the codes of a, b up to a magnitude
     masks: tuple[int, int]  #: magnitude of a code of a, b; 0 where its bits do not say its order
     padding: int  #: an entry of zeros
-    term_bits: int  #: every term is below 2^term_bits in magnitude
     constants: Int64  #: (L,) what a bin is multiplied by; [1] for style "direct"
     limits: npt.NDArray[Any]  #: (lowest, highest accumulator, item bits - W, -1 to wrap or 0)
 
@@ -271,7 +270,6 @@ def term_table(
         (left[1], right[1]),
         (left[0], right[0]),
         int(empty[0]),
-        term_bits,
         np.array(constants, np.int64),
         _limits(rule, np.int32 if lane is np.float32 else np.int64),
     )
