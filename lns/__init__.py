@@ -23,6 +23,8 @@ from .format import (
     get_format,
 )
 from .gauss import max_error
+from .mx import MXArray, decode_mx, encode_mx
+from .mx_format import MX_FORMATS, MXFormat, get_mx_format
 from .sums import dot, total
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "INT8",
     "LNS8",
     "LNS16_UPDATE",
+    "MX_FORMATS",
     "Accumulator",
     "Antilog",
     "AnyDatapath",
@@ -49,16 +52,21 @@ __all__ = [
     "IntFormat",
     "LNSArray",
     "LNSFormat",
+    "MXArray",
+    "MXFormat",
     "NonFiniteError",
     "absolute",
     "add",
     "amax_offset",
     "compare",
     "decode",
+    "decode_mx",
     "div",
     "dot",
     "encode",
+    "encode_mx",
     "get_format",
+    "get_mx_format",
     "max_error",
     "mul",
     "neg",

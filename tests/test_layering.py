@@ -66,11 +66,18 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["lns/oracle.py", "lns/oracle_ops.py", "lns/oracle_sums.py", "kernels/oracle.py"]
+    "file",
+    [
+        "lns/oracle.py",
+        "lns/oracle_mx.py",
+        "lns/oracle_ops.py",
+        "lns/oracle_sums.py",
+        "kernels/oracle.py",
+    ],
 )
 def test_the_oracle_is_independent(file: str) -> None:
     """The oracle imports the standard library and frozen values; the backend adds lns.oracle."""
-    values = {"format", "datapath", "oracle_ops", "oracle_sums"}
+    values = {"format", "mx_format", "datapath", "oracle_ops", "oracle_sums"}
     if file.startswith("kernels"):
         values = {"lns.format", "lns.datapath", "lns.array", "lns.oracle"}
     for name, level in imported(ROOT / file):
