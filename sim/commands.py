@@ -195,9 +195,8 @@ def train_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def run_formats_command(args: argparse.Namespace) -> int:
     """`lnsim formats [NAME]`: the zoo, or one of it."""
-    from ..lns.format import FORMATS
     from .recipe import RECIPES, get_recipe
-    from .zoo import details, facts
+    from .zoo import ZOO, details, facts
 
     if args.name is not None:
         rows = details(args.name)
@@ -214,9 +213,9 @@ def run_formats_command(args: argparse.Namespace) -> int:
         raise ValueError(f"plot must come with the name of a format, got {args.plot}")
     out = console()
     columns = ("format", "bits", "kind", "smallest", "largest", "octaves", "worst error", "beyond")
-    zoo = [facts(name) for name in FORMATS]
+    zoo = [facts(name) for name in ZOO]
     table = [
-        (f.name, str(f.bits), f.kind, f.smallest, f.largest, f.octaves, f.error, f.overflow)
+        (f.name, f"{f.bits:g}", f.kind, f.smallest, f.largest, f.octaves, f.error, f.overflow)
         for f in zoo
     ]
     out.print("\n[bold]Number formats[/bold] (at scale 1; worst error: rounding to nearest)")

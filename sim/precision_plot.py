@@ -11,14 +11,18 @@ from matplotlib.figure import Figure
 from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import require_choice
 from ..lns.codec import decode
-from ..lns.format import FORMATS, FloatFormat, Format, LNSFormat
+from ..lns.format import FloatFormat, LNSFormat
+from ..lns.mx_format import AnyFormat, MXFormat
 from .plots import LNS_LOOKS, STYLE, round_ticks
+from .zoo import ZOO, facts
 
 _MOST = 1 << 16  # codes of the widest format that is drawn code by code
 
 
-def magnitudes(fmt: Format) -> npt.NDArray[np.float64]:
+def magnitudes(fmt: AnyFormat) -> npt.NDArray[np.float64]:
     """Return the positive finite values of a format at scale 1, ascending; a sample where wide."""
+    if isinstance(fmt, MXFormat):
+        return magnitudes(fmt.element) * 2.0**fmt.implied_scale
     if isinstance(fmt, LNSFormat):
         codes = np.arange(fmt.min_exponent, fmt.max_exponent + 1)
         array: LNSArray | FloatArray | IntArray = LNSArray(codes.astype(fmt.code_dtype), 0, fmt)
@@ -33,15 +37,21 @@ def magnitudes(fmt: Format) -> npt.NDArray[np.float64]:
 
 
 def worst_errors(
-    fmt: Format,
+    fmt: AnyFormat,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return (x, |rounded - x| / x) at the values where rounding to nearest is worst.
 
     Between neighbours v and w that is the midpoint, (w - v) / (w + v); LNS rounds the logarithm, so
     there it is the larger error beside sqrt(v w). For formats drawn as a sample the neighbours are
-    computed from the spacing of floats.
+    computed from the spacing of floats. MX: the element's, and what is lost just below
+    2^(emax + 1), where a block's largest magnitude saturates.
     """
     value = magnitudes(fmt)
+    if isinstance(fmt, MXFormat):
+        top = 2.0 ** (fmt.max_exponent + 1)
+        low, high = value[:-1], value[1:]
+        error = np.append((high - low) / (high + low), (top - value[-1]) / top)
+        return np.append((low + high) / 2, top), error
     if isinstance(fmt, LNSFormat):
         low, high = value[:-1], value[1:]
         middle = np.sqrt(low) * np.sqrt(high)
@@ -57,9 +67,9 @@ def worst_errors(
 def precision_png(name: str, dpi: int = 160) -> bytes:
     """Return a PNG of the worst relative rounding error over the magnitudes of a format.
 
-    name: one of FORMATS (else ValueError). At scale 1; a scale moves the curve sideways only.
+    name: one of ZOO (else ValueError). At scale 1; a scale moves the curve sideways only.
     """
-    fmt = FORMATS[require_choice("format", name, FORMATS)]
+    fmt = ZOO[require_choice("format", name, ZOO)]
     x, error = worst_errors(fmt)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 4.2), layout="constrained")
@@ -75,7 +85,9 @@ def precision_png(name: str, dpi: int = 160) -> bytes:
         axes.set_yticks([], minor=True)
         axes.set_xlabel("log2 of the magnitude, scale 1")
         axes.set_ylabel("worst relative rounding error [%]")
-        axes.set_title(f"{name}: {fmt.bits} bits, {len(magnitudes(fmt)):,} magnitudes drawn")
+        axes.set_title(
+            f"{name}: {facts(name).bits:g} bits, {len(magnitudes(fmt)):,} magnitudes drawn"
+        )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lnsim.lns import FORMATS, LNSFormat, decode, encode
+from lnsim.lns import FORMATS, MX_FORMATS, LNSFormat, decode, decode_mx, encode, encode_mx
 from lnsim.sim.cli import main
 from lnsim.sim.precision_plot import magnitudes, precision_png, worst_errors
-from lnsim.sim.zoo import details, worst_error
+from lnsim.sim.zoo import ZOO, details, worst_error
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ZOO)
 def test_every_format_is_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Layout, steps and range of each."""
     assert main(["formats", name]) == 0
@@ -28,6 +28,8 @@ def test_layouts() -> None:
         "fp8-e5m2fnuz": "s[7] exponent[6:2] mantissa[1:0], bias 16; minus zero: NaN, no infinity",
         "fp4-e2m1": "s[3] exponent[2:1] mantissa[0:0], bias 1; no NaN, no infinity",
         "int4": "two's complement [3:0]",
+        "mxint8": "32 elements, each two's complement [7:0], counting 2^-6; "
+        "one scale X[7:0] (E8M0): 2^(X - 127), all ones: NaN",
     }
     assert {name: dict(details(name))["bit layout"] for name in wanted} == wanted
 
@@ -48,6 +50,31 @@ def test_the_drawn_error_is_the_real_one(name: str) -> None:
         assert error.max() == pytest.approx(stated, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", MX_FORMATS)
+def test_the_drawn_error_of_a_block_is_the_real_one(name: str) -> None:
+    """Beside a neighbour that sets the scale 1; the last place is where a maximum saturates."""
+    fmt = MX_FORMATS[name]
+    x, error = worst_errors(fmt)
+    x[-1] = np.nextafter(x[-1], 0)
+    pairs = np.stack([np.full(x.size, 2.0**fmt.max_exponent), x], axis=1)
+    off = np.abs(decode_mx(encode_mx(pairs, fmt, 1))[:, 1] - x) / x
+    np.testing.assert_allclose(off, error, rtol=1e-12)
+    stated = worst_error(fmt)
+    normal = x >= 2.0 ** (fmt.max_exponent - 1)
+    assert stated is None or error[normal].max() == pytest.approx(stated, rel=0.3)
+    assert stated is None or error[normal].max() <= stated
+
+
+def test_bits_with_the_share_of_the_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    """8 bits of scale for 32 elements are a quarter of a bit each, in the list and alone."""
+    wanted = {"mxfp8-e5m2": "8.25", "mxfp6-e3m2": "6.25", "mxfp4": "4.25", "fp8-e4m3": "8"}
+    assert {name: dict(details(name))["bits"] for name in wanted} == wanted
+    assert dict(details("mxfp4"))["with the scale"] == "2^-128 to 6 * 2^127"
+    assert main(["formats"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert {row[0]: row[1] for row in rows if row[0] in wanted} == wanted
+
+
 def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A PNG where asked, the same twice; without a format it is refused."""
     path = tmp_path / "a" / "lns8.png"
@@ -55,6 +82,7 @@ def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert str(path) in capsys.readouterr().out
     assert path.read_bytes() == precision_png("lns8")
     assert path.read_bytes().startswith(b"\x89PNG")
+    assert precision_png("mxfp4") != precision_png("fp4-e2m1")
     assert main(["formats", "--plot", str(path)]) == 2
     assert "plot must come with the name of a format" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"^format must be one of bf16, .+, got 'fp9'$"):
