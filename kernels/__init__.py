@@ -7,9 +7,8 @@ keep_plain_apart(FOLDER)
 announce_compilation()
 
 from .codec import EncodeCounts, quantise
-from .log_gemm import matmul_log
 from .madam import move_codes
-from .matmul import matmul, matmul_counted, matmul_real
+from .matmul import matmul, matmul_counted, matmul_log, matmul_real
 from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
 from .requantise import requantise_fast
 from .values import to_float32

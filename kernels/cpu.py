@@ -13,15 +13,17 @@ from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from .emit import BLOCK_BYTES
 from .fast import floors_downward
 from .float_gemm import gemm_float
+from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
 from .moves import TILE
 from .operands import Matrix, Place, evenly, left_codes, plain_array, right_codes
 from .product import Target, gemm_terms
 from .terms import TermTable, term_tables
 from .threads import parallel
+from .values import to_float32
 from .wide import gemm_fixed, gemm_log
 
-Counted = tuple[npt.NDArray[Any], int]
+Counted = tuple[Any, int]
 
 # Cost per k, in the time of one product: one entry of an expanded row. Measured on one core of an
 # AVX-512 server and one with AVX2.
@@ -36,6 +38,9 @@ def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
     if isinstance(datapath.accumulator, FloatFormat):
         return _float_product(plain_array(a), plain_array(b), datapath.accumulator)
+    if datapath.accumulator.style == "log":
+        left, right = plain_array(a), plain_array(b)
+        return log_product(left, right, datapath)  # type: ignore[arg-type]
     rows, columns = a.shape[0], b.shape[1]
     out = np.empty((rows, columns), np.int64)
     at = evenly(rows, columns), evenly(columns, 1)
@@ -54,6 +59,9 @@ def matmul_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> in
         if overflowed is not None:
             return overflowed
     acc, overflowed = matmul_counted(a, b, datapath)
+    if isinstance(acc, LNSArray):
+        place.memory[place.row_at[:, None] + place.column_at] = to_float32(acc)
+        return overflowed
     with np.errstate(over="ignore"):  # beyond float32's range the conversion gives infinity
         real = datapath.to_real(acc, a, b).astype(np.float32)  # type: ignore[arg-type]
     if not np.isfinite(real).all():  # float accumulators count their own
@@ -67,7 +75,7 @@ def _unit(a: Matrix, b: Matrix, datapath: AnyDatapath) -> float | None:
 
     Then float32(float64(accumulator) * unit) is what `to_real`, rounded, gives.
     """
-    if isinstance(datapath.accumulator, FloatFormat):
+    if isinstance(datapath.accumulator, FloatFormat) or datapath.accumulator.style == "log":
         return None
     if not isinstance(a.offset, int) or not isinstance(b.offset, int):
         return None

@@ -7,17 +7,14 @@ number is where both functions are 0; a sum below the smallest magnitude becomes
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
 from ..lns.array import LNSArray
-from ..lns.checks import require_int
-from ..lns.format import LNSFormat
-from ..lns.gauss import gauss_table, split_variant
-from ..lns.sums import MAX_LANES, accumulator_format
+from ..lns.datapath import Datapath
+from ..lns.gauss import gauss_table
 from .threads import parallel
 
 _ZERO = np.int32(-(1 << 20))  # exponent of zero; two of them and a sum stay inside int32
@@ -48,11 +45,14 @@ def _changes(table, place, change):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _settle(e, s, large, change, negative, top):  # type: ignore[no-untyped-def]
-    """The sums: saturated above, zero below the smallest magnitude."""
+    """The sums: saturated above, zero below the smallest magnitude; the largest before that."""
+    peak = _ZERO
     for j in range(e.shape[0]):
         total = large[j] + change[j]
+        peak = max(peak, total)
         e[j] = _ZERO if total < np.int32(1) else min(total, top)
         s[j] = negative[j]
+    return peak
 
 
 @njit(cache=True, nogil=True)
@@ -60,10 +60,12 @@ def _add_line(e, s, line, exponent, sign, table, length, top, room):  # type: ig
     """e, s += the numbers of `line` (words e << 1 | sign) times that of exponent and sign."""
     width = e.shape[0]
     place, large = room[0, :width], room[1, :width]
-    change, negative = room[2, :width], room[3, :width]
+    change, negative, above = room[2, :width], room[3, :width], room[4, :width]
     _far(e, s, line, exponent, sign, length, place, large, negative)
     _changes(table, place, change)
-    _settle(e, s, large, change, negative, top)
+    if _settle(e, s, large, change, negative, top) > top:  # seldom: note which
+        for j in range(width):
+            above[j] |= large[j] + change[j] > top
 
 
 @njit(cache=True, nogil=True)
@@ -79,14 +81,16 @@ def _run_lane(own, b, first, lanes, start, table, length, top, e, s, room):  # t
 
 @njit(cache=True, nogil=True, parallel=True)
 def _gemm_log(a, b, lanes, table, length, top, sign_bit, out):  # type: ignore[no-untyped-def]
-    """a (M, K), b (K, N) words e << 1 | sign; out (M, N) uint16 codes."""
+    """a (M, K), b (K, N) words e << 1 | sign; out (M, N) uint16 codes; how many ever saturated."""
     blocks = -(-b.shape[1] // _BLOCK)
+    above = 0
     for task in prange(a.shape[0] * blocks):
         i, start = task // blocks, task % blocks * _BLOCK
         width = min(_BLOCK, b.shape[1] - start)
         own = min(lanes, max(a.shape[1], 1))
         e, s = np.empty((own, width), np.int32), np.empty((own, width), np.int32)
-        room, line = np.empty((4, _BLOCK), np.int32), np.empty(width, np.int32)
+        room, line = np.empty((5, _BLOCK), np.int32), np.empty(width, np.int32)
+        room[4] = 0
         for lane in range(own):
             _run_lane(a[i], b, lane, lanes, start, table, length, top, e[lane], s[lane], room)
         left = own
@@ -104,6 +108,11 @@ def _gemm_log(a, b, lanes, table, length, top, sign_bit, out):  # type: ignore[n
         for j in range(width):
             code = e[0, j] | (s[0, j] << sign_bit)
             out[i, start + j] = 0 if e[0, j] < 1 else code
+        count = 0
+        for j in range(width):
+            count += room[4, j]
+        above += count
+    return above
 
 
 @lru_cache(maxsize=64)
@@ -121,61 +130,41 @@ def _table(gamma: int, variant: str) -> tuple[Words, int]:
     return table, length
 
 
-def _words(array: LNSArray) -> Words:
-    """e << 1 | sign of every code, C-contiguous."""
+def _words(array: LNSArray, ratio: int) -> Words:
+    """e * ratio << 1 | sign of every code, C-contiguous."""
     e = (array.code & array.fmt.max_exponent).astype(np.int32)
     zero = (e == 0) & array.fmt.zero
-    e = np.where(zero, _ZERO, e).astype(np.int32)
+    e = np.where(zero, _ZERO, e * np.int32(ratio)).astype(np.int32)
     sign = np.where(zero, 0, array.code >> array.fmt.exponent_bits).astype(np.int32)
     return np.ascontiguousarray((e << 1) | sign)
 
 
-def matmul_log(
-    a: LNSArray,
-    b: LNSArray,
-    accumulator_bits: int | None = None,
-    lanes: int = 1,
-    variant: str = "exact",
-) -> LNSArray:
-    """Return a (M, K) times b (K, N) as fully logarithmic hardware has it, bit for bit.
+def log_product(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[LNSArray, int]:
+    """Return (a times b in style "log", outputs of which a sum saturated); arguments are checked.
 
-    The accumulator is a number of LNSFormat(accumulator_bits, gamma, zero=True), by default of two
-    more exponent bits than the operands', starting at zero. A product enters it exactly, as
-    exponent e_a + e_b + 1 at offset_a + offset_b - 1; the sum is lns.add's with `variant`. lanes 1:
-    ascending k; V: V running sums of k mod V each, then added pairwise. The same as lns.dot, fast;
-    the same bits on any number of threads.
-    Raises ValueError where formats or inner sizes differ, an offset is not one number, the
-    accumulator is narrower than E + 2 or wider than 15 bits, or a name is unknown.
+    The offset is one number where both operands' are, else (M, 1), (1, N) or (M, N).
     """
-    for name, array in (("a", a), ("b", b)):
-        if not isinstance(array, LNSArray):
-            raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
-        if array.ndim != 2:
-            raise ValueError(f"{name} must have two axes, got shape {array.shape}")
-        if not isinstance(array.offset, int):
-            raise ValueError(f"offset of {name} must be one number, got {array.offset.shape}")
-    if a.fmt != b.fmt:
-        raise ValueError(f"b must have a's format {a.fmt.name}, got {b.fmt.name}")
-    if a.shape[1] != b.shape[0]:
-        raise ValueError(f"b must have {a.shape[1]} rows, as a has columns, got {b.shape[0]}")
-    split_variant(variant)
-    require_int("lanes", lanes, 1, MAX_LANES)
-    target = accumulator_format(a.fmt, accumulator_bits)
-    table, length = _table(a.fmt.gamma, variant)
-    out = np.zeros((a.shape[0], b.shape[1]), np.uint16)
+    target, mac = datapath.sum_format(a.fmt, b.fmt), datapath.resolve(a.fmt, b.fmt)
+    table, length = _table(mac.gamma, datapath.variant)
+    out, above = np.zeros((a.shape[0], b.shape[1]), np.uint16), 0
     if out.size:
+        left, right = _words(a, mac.ratio_a), _words(b, mac.ratio_b)
         with parallel(out.size * max(a.shape[1], 1), _GRAIN):
-            _run(_words(a), _words(b), lanes, table, length, target, out)
-    assert isinstance(a.offset, int)
-    assert isinstance(b.offset, int)
-    return LNSArray(out.astype(target.code_dtype), a.offset + b.offset - 1, target)
+            above = _gemm_log(  # scalars as int32, so that the loop stays in 32-bit lanes
+                left, right, datapath.accumulator.lanes, table, np.int32(length),
+                np.int32(target.max_exponent), np.int32(target.exponent_bits), out,
+            )  # fmt: skip
+    offset = _along_k(a, 1) * mac.ratio_a + _along_k(b, 0) * mac.ratio_b - 1
+    whole = offset if isinstance(offset, int) else offset.astype(np.int32)
+    return LNSArray(out.astype(target.code_dtype), whole, target), int(above)
 
 
-def _run(
-    a: Words, b: Words, lanes: int, table: Words, length: int, target: LNSFormat, out: Any
-) -> None:
-    """Scalars of the loop as int32, so that it stays in 32-bit lanes."""
-    _gemm_log(
-        a, b, lanes, table, np.int32(length), np.int32(target.max_exponent),
-        np.int32(target.exponent_bits), out,
-    )  # fmt: skip
+def _along_k(array: LNSArray, axis: int) -> npt.NDArray[np.int64] | int:
+    """The offset beside the product, `axis` being the contracted one: it is constant along it."""
+    if isinstance(array.offset, int):
+        return array.offset
+    whole = array.offset.astype(np.int64)
+    whole = whole.reshape((1,) * (2 - whole.ndim) + whole.shape)
+    if whole.shape[axis] == 0:
+        return 0
+    return np.take(whole, [0], axis=axis)

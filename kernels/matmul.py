@@ -17,9 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..lns.accumulator import Accumulator
 from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import NonFiniteError, require_choice
-from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from ..lns.sums import accumulator_format
 from .operands import Gathered, Matrix, Place, evenly, kind_of, plain_array
 
 BACKENDS = {"cpu": ".cpu", "oracle": ".oracle", "cuda": ""}  # name -> module; "": not built yet
@@ -34,20 +36,19 @@ _OPERANDS: dict[type, type] = {
 class Backend(Protocol):
     """What a backend's module offers."""
 
-    def matmul_counted(
-        self, a: Any, b: Any, datapath: Any
-    ) -> tuple[npt.NDArray[Any], int]:  # pragma: no cover
+    def matmul_counted(self, a: Any, b: Any, datapath: Any) -> tuple[Any, int]:  # pragma: no cover
         """As `matmul_counted` below, on arguments that are already checked."""
 
 
-def matmul(a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu") -> npt.NDArray[Any]:
+def matmul(a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu") -> Any:
     """Return the accumulators of a (M, K) times b (K, N): shape (M, N), C-contiguous.
 
     Batched: a (B, M, K) times b (B, K, N) gives (B, M, N). Transposed arrays are read in place.
 
     int64 for a Datapath (LNSArrays), an IntDatapath (IntArrays) and a FloatDatapath (FloatArrays)
     with a fixed-point accumulator; float32 for a FloatDatapath with a float one. Offsets do not
-    enter (`datapath.to_real` applies them) but must be constant along k. K = 0 gives zeros.
+    enter (`datapath.to_real` applies them) but must be constant along k. K = 0 gives zeros. Style
+    "log": an LNSArray of `datapath.sum_format`, whose offset is the operands' sum less 1.
 
     backend: "cpu" (Numba) or "oracle" (plain Python integers, slow). Raises TypeError for a
     datapath or arrays of the wrong kind, ValueError for shapes, offsets or backends that do not
@@ -59,11 +60,12 @@ def matmul(a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu") ->
 
 def matmul_counted(
     a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu"
-) -> tuple[npt.NDArray[Any], int]:
+) -> tuple[Any, int]:
     """Return (`matmul`'s result, overflowed).
 
     overflowed: outputs whose running accumulator (any bin) left the W-bit range at least once and
-    was saturated or wrapped; with a float accumulator, outputs that are not finite.
+    was saturated or wrapped; with a float accumulator, outputs that are not finite; style "log":
+    outputs of which a sum was saturated.
     """
     if a.ndim == 3 or b.ndim == 3:
         return _batched(a, b, lambda x, y: matmul_counted(x, y, datapath, backend))
@@ -101,7 +103,30 @@ def matmul_real(
     return out, cpu.matmul_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
 
 
-def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[npt.NDArray[Any], int]:
+def matmul_log(
+    a: LNSArray,
+    b: LNSArray,
+    accumulator_bits: int | None = None,
+    lanes: int = 1,
+    variant: str = "exact",
+) -> LNSArray:
+    """Return a (M, K) times b (K, N) as fully logarithmic hardware has it, bit for bit.
+
+    `matmul` with a datapath of style "log", by default of as few accumulator bits as hold a product
+    and its double (E + 2 for one format). The same as lns.dot, fast; the same bits on any number of
+    threads. Raises TypeError and ValueError as `matmul` does, and ValueError where the accumulator
+    is narrower than that or wider than 15 bits, or a name is unknown.
+    """
+    for name, array in (("a", a), ("b", b)):
+        if not isinstance(array, LNSArray):
+            raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
+    bits = accumulator_format(a.fmt, b.fmt, accumulator_bits).exponent_bits
+    rule = Accumulator(bits=bits, lanes=lanes, style="log")
+    product: LNSArray = matmul(a, b, Datapath(accumulator=rule, variant=variant))
+    return product
+
+
+def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[Any, int]:
     """`product` of every pair of a batch, stacked, and the sum of their counts."""
     for name, array in (("a", a), ("b", b)):
         if array.ndim != 3 or not isinstance(array, LNSArray | FloatArray | IntArray):
@@ -114,7 +139,18 @@ def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[npt.ND
             f"a and b must have batches of one size, at least 1, got {a.shape[0]} and {b.shape[0]}"
         )
     results = [product(_member(a, i), _member(b, i)) for i in range(a.shape[0])]
-    return np.stack([result[0] for result in results]), sum(result[1] for result in results)
+    return _stacked([result[0] for result in results]), sum(result[1] for result in results)
+
+
+def _stacked(parts: list[Any]) -> Any:
+    """Results of a batch as one array; logarithmic sums keep a scale each."""
+    if not isinstance(parts[0], LNSArray):
+        return np.stack(parts)
+    offsets = [np.broadcast_to(np.asarray(part.offset, np.int32), part.shape) for part in parts]
+    same = len({part.offset for part in parts if isinstance(part.offset, int)}) == 1
+    whole = all(isinstance(part.offset, int) for part in parts) and same
+    offset = parts[0].offset if whole else np.stack(offsets)
+    return LNSArray(np.stack([part.code for part in parts]), offset, parts[0].fmt)
 
 
 def _member(array: Any, i: int) -> Any:
@@ -134,8 +170,10 @@ def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
     if isinstance(datapath, FloatDatapath) and isinstance(datapath.accumulator, Accumulator):
         _check_finite("a", a)
         _check_finite("b", b)
-    if isinstance(datapath, Datapath) and datapath.antilog.entries is not None:
-        datapath.resolve(a.fmt, b.fmt)  # type: ignore[arg-type]  # refuses entries > gamma
+    if isinstance(datapath, Datapath) and (
+        datapath.antilog.entries is not None or datapath.accumulator.style == "log"
+    ):  # entries > gamma, a sum too narrow for a product
+        datapath.resolve(a.fmt, b.fmt)  # type: ignore[arg-type]
 
 
 @cache

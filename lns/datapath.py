@@ -2,7 +2,8 @@
 
 `Datapath` is the logarithmic one. Two codes multiply by adding exponents, p = e_a + e_b; the
 antilog turns the remainder r = p mod G into an integer M(r); the term +-M(r) * 2^(p div G) is
-aligned by D places and summed in a W-bit two's complement accumulator. `FloatDatapath` and
+aligned by D places and summed in a W-bit two's complement accumulator. In style "log" the sum stays
+a logarithm: the product's exponent is added by Gaussian logarithms. `FloatDatapath` and
 `IntDatapath` are the baselines it is compared with. `resolve` turns a datapath and two formats
 into the integers a kernel needs.
 """
@@ -14,69 +15,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .accumulator import Accumulator, Antilog, least_log_bits
 from .array import CodeArray, IntArray, LNSArray
-from .checks import require_choice, require_int, require_power_of_two
+from .codec import decode
 from .format import FP32, FloatFormat, IntFormat, LNSFormat
+from .gauss import split_variant
 from .thresholds import pow2_fixed
 
 
 @dataclass(frozen=True, slots=True)
-class Antilog:
-    """Linear value of a remainder: `entries` constants joined by Mitchell's straight lines.
-
-    M(r) = floor(c_m * (G + l) / G), c_m = RN_even(2^(m/L) * 2^T), m = r div (G/L),
-    l = r mod (G/L). entries = G is a plain table, entries = 1 is Mitchell's approximation (no
-    table); between is the hybrid of US patent 11,886,980.
-    """
-
-    entries: int | None = None  #: L, a power of two, at most G; None: L = G of the pair
-    table_bits: int = 8  #: T, fraction bits of the constants, 1..16
-
-    def __post_init__(self) -> None:
-        if self.entries is not None:
-            require_power_of_two("entries", self.entries, 1, 4096)
-        require_int("table_bits", self.table_bits, 1, 16)
-
-
-@dataclass(frozen=True, slots=True)
-class Accumulator:
-    """A W-bit two's complement accumulator and the alignment in front of it.
-
-    A term is shifted right so that the largest possible one leaves `guard` bits of headroom.
-    Products are taken in ascending k in groups of `lanes`; a group's sum is exact, then
-    accumulator and group are added and saturated or wrapped. style "bins" keeps one accumulator
-    per antilog constant and multiplies once per output (US patents 11,886,980 and 12,033,060).
-    """
-
-    bits: int = 24  #: W, 4..62
-    guard: int = 4  #: headroom bits, 0..W-2
-    overflow: str = "saturate"  #: "saturate" or "wrap"
-    lanes: int = 1  #: V, products added exactly before the accumulator sees them, 1..1024
-    rounding: str = "floor"  #: of the alignment shift: "floor" or "toward_zero"
-    style: str = "direct"  #: "direct" or "bins"
-
-    def __post_init__(self) -> None:
-        require_int("bits", self.bits, 4, 62)
-        require_int("guard", self.guard, 0, self.bits - 2)
-        require_choice("overflow", self.overflow, ("saturate", "wrap"))
-        require_int("lanes", self.lanes, 1, 1024)
-        require_choice("rounding", self.rounding, ("floor", "toward_zero"))
-        require_choice("style", self.style, ("direct", "bins"))
-        if self.lanes << (self.bits - 1 - self.guard) >= (1 << 63) - (1 << (self.bits - 1)):
-            raise ValueError(
-                "accumulator must keep lanes * 2^(bits-1-guard) + 2^(bits-1) below 2^63, "
-                f"got bits={self.bits}, guard={self.guard}, lanes={self.lanes}"
-            )
-
-    @property
-    def term_bits(self) -> int:
-        """Bits of the largest aligned magnitude: W - 1 - guard."""
-        return self.bits - 1 - self.guard
-
-
-@dataclass(frozen=True, slots=True)
 class LNSMac:
-    """A Datapath resolved for two LNS formats: the integers that define every term."""
+    """A Datapath resolved for two LNS formats: the integers that define every term.
+
+    Style "log" has no antilog and no shift: entries, product_bits and shift are 0, mantissa and
+    constants empty.
+    """
 
     gamma: int  #: G, the finer of the two
     ratio_a: int  #: multiplies e_a
@@ -93,18 +46,28 @@ class LNSMac:
 class Datapath:
     """The logarithmic multiply-accumulate: `antilog` then `accumulator`.
 
+    variant: how style "log" adds, a name of gauss.VARIANTS with its n; the other styles have none.
     Raises ValueError for a pair that could leave 64-bit integers ("bins": bits + table_bits +
-    log2(entries) above 63).
+    log2(entries) above 63), for an antilog in style "log" and a variant in the others.
     """
 
     antilog: Antilog = field(default_factory=Antilog)
     accumulator: Accumulator = field(default_factory=Accumulator)
+    variant: str = "exact"  #: of S and D in style "log"
 
     def __post_init__(self) -> None:
         if not isinstance(self.antilog, Antilog):
             raise TypeError(f"antilog must be an Antilog, got {self.antilog!r}")
         if not isinstance(self.accumulator, Accumulator):
             raise TypeError(f"accumulator must be an Accumulator, got {self.accumulator!r}")
+        split_variant(self.variant)
+        if self.accumulator.style == "log" and self.antilog != Antilog():
+            raise ValueError(f"antilog must be left out in style 'log', got {self.antilog!r}")
+        if self.accumulator.style != "log" and self.variant != "exact":
+            raise ValueError(
+                f"variant must be left out in style {self.accumulator.style!r}, got "
+                f"{self.variant!r}"
+            )
         if self.antilog.entries is not None:
             self._check_bins(self.antilog.entries)
 
@@ -119,19 +82,28 @@ class Datapath:
     def resolve(self, a: LNSFormat, b: LNSFormat) -> LNSMac:
         """Return the integers of this datapath for operands of formats `a` and `b`.
 
-        Raises ValueError where the antilog has more entries than the finer gamma.
+        Raises ValueError where the antilog has more entries than the finer gamma, or the
+        accumulator of style "log" could not hold a product and its double.
         """
         return _resolve(self, a, b)
 
+    def sum_format(self, a: LNSFormat, b: LNSFormat) -> LNSFormat:
+        """Return the format of a sum in style "log"; ValueError in the other styles."""
+        if self.accumulator.style != "log":
+            raise ValueError(f"style must be 'log' here, got {self.accumulator.style!r}")
+        return LNSFormat(self.accumulator.bits, self.resolve(a, b).gamma)
+
     def to_real(
-        self, acc: npt.NDArray[np.int64], a: LNSArray, b: LNSArray
+        self, acc: npt.NDArray[np.int64] | LNSArray, a: LNSArray, b: LNSArray
     ) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): the values of accumulators of a (M, K) times b (K, N).
 
         value = acc * 2^(D-T) * 2^(offset_a/G_a + offset_b/G_b) ("bins": divided by a further G).
         Exact while |acc| < 2^53, the offsets are multiples of gamma and the result is normal;
-        otherwise within two roundings.
+        otherwise within two roundings. Style "log": the sums decoded, the nearest float64.
         """
+        if isinstance(acc, LNSArray):
+            return decode(acc)
         mac = self.resolve(a.fmt, b.fmt)
         places = mac.shift - self.antilog.table_bits
         if self.accumulator.style == "bins":
@@ -253,6 +225,8 @@ def _resolve(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> LNSMac:
     if not isinstance(a, LNSFormat) or not isinstance(b, LNSFormat):
         raise TypeError(f"a and b must be LNSFormats, got {a!r} and {b!r}")
     gamma = max(a.gamma, b.gamma)
+    if datapath.accumulator.style == "log":
+        return _resolve_log(datapath, a, b)
     entries = datapath.antilog.entries or gamma
     if entries > gamma:
         raise ValueError(f"entries must be at most gamma = {gamma}, got {entries}")
@@ -278,6 +252,22 @@ def _resolve(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> LNSMac:
         shift=max(0, product_bits - datapath.accumulator.term_bits),
         max_sum=max_sum,
     )
+
+
+def _resolve_log(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> LNSMac:
+    gamma = max(a.gamma, b.gamma)
+    ratio_a, ratio_b = gamma // a.gamma, gamma // b.gamma
+    max_sum = a.max_exponent * ratio_a + b.max_exponent * ratio_b
+    least = least_log_bits(a, b)
+    if datapath.accumulator.bits < least:
+        raise ValueError(
+            f"bits must be at least {least} in style 'log' for {a.name} times {b.name}, "
+            f"got {datapath.accumulator.bits}"
+        )
+    return LNSMac(
+        gamma=gamma, ratio_a=ratio_a, ratio_b=ratio_b, entries=0, mantissa=(), constants=(),
+        product_bits=0, shift=0, max_sum=max_sum,
+    )  # fmt: skip
 
 
 def _product_bits(mantissa: tuple[int, ...], a: LNSFormat, b: LNSFormat) -> int:

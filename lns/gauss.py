@@ -30,7 +30,7 @@ from .thresholds import pow2_fixed
 
 VARIANTS = ("exact", "table:n", "interp:n", "mitchell")
 MAX_ENTRIES = 1 << 15
-_KNOT_BITS = 8  # more bits of a knot of "interp:n" than of the result
+KNOT_BITS = 8  # more bits of a knot of "interp:n" than of the result
 MAX_DISTANCE = (1 << 15) - 1  # of two exponents of the widest format
 _BITS = 128  # first try; an undecided comparison doubles it
 
@@ -144,14 +144,14 @@ def _blocks(gamma: int, opposite: bool, entries: int, width: int) -> npt.NDArray
 
 
 def _lines(gamma: int, opposite: bool, entries: int, width: int) -> npt.NDArray[np.int32]:
-    """Straight lines between knots that hold _KNOT_BITS more bits."""
+    """Straight lines between knots that hold KNOT_BITS more bits."""
     first = int(opposite)
-    fine = gamma << _KNOT_BITS
+    fine = gamma << KNOT_BITS
     knots = [_rounded(fine, first + i * width, gamma, opposite) for i in range(entries + 1)]
     left, right = (np.repeat(knots[i : i + entries], width).astype(object) for i in (0, 1))
     along = np.tile(np.arange(width), entries).astype(object)
-    scaled = left * (width - along) + right * along  # times width * 2^_KNOT_BITS
-    unit = width << _KNOT_BITS
+    scaled = left * (width - along) + right * along  # times width * 2^KNOT_BITS
+    unit = width << KNOT_BITS
     values = [(2 * int(value) + unit) // (2 * unit) for value in scaled]
     return _fitted([0] * first + values)
 

@@ -24,7 +24,7 @@ from .oracle_ops import (
     split,
     sqrt_one,
 )
-from .oracle_sums import add_one, gauss_one, log_dot, sub_one, total_one
+from .oracle_sums import add_one, gauss_one, log_dot, log_dot_counted, sub_one, total_one
 
 __all__ = [
     "add_one",
@@ -136,8 +136,13 @@ def dot(
     """One output of the logarithmic GEMM: (result, whether an accumulator left its range).
 
     Style "bins": the products of each antilog constant have an accumulator of their own, with the
-    same grouping of consecutive k; the result is the sum of constant times accumulator.
+    same grouping of consecutive k; the result is the sum of constant times accumulator. Style
+    "log": the result is a code of the accumulator's format.
     """
+    if datapath.accumulator.style == "log":
+        rule, gamma = datapath.accumulator, max(fmt_a.gamma, fmt_b.gamma)
+        target = LNSFormat(rule.bits, gamma)
+        return log_dot_counted(a_codes, fmt_a, b_codes, fmt_b, target, rule.lanes, datapath.variant)
     gamma, entries = _gammas(fmt_a, fmt_b, datapath)
     bins = entries if datapath.accumulator.style == "bins" else 1
     terms = [[0] * len(a_codes) for _ in range(bins)]

@@ -66,17 +66,22 @@ def gauss_one(d: int, gamma: int, opposite: bool, variant: str = "exact") -> int
     return _half_up(low + (high - low) * Fraction(t, width))
 
 
-def add_one(a: int, b: int, fmt: LNSFormat, variant: str = "exact") -> int:
-    """a + b of one format and offset."""
+def _sum(a: int, b: int, fmt: LNSFormat, variant: str) -> tuple[int, int | None]:
+    """(sign, exponent) of a + b before it is stored; the exponent of zero is None."""
     (sign_a, e_a), (sign_b, e_b) = split(a, fmt), split(b, fmt)
     if e_a is None or e_b is None:
-        sign, e = (sign_b, e_b) if e_a is None else (sign_a, e_a)
-        return 0 if e is None else _store(sign, e, fmt)
+        return (sign_b, e_b) if e_a is None else (sign_a, e_a)
     (e_small, _), (e_large, sign) = sorted([(e_a, sign_a), (e_b, sign_b)])
     d = e_large - e_small
     if sign_a == sign_b:
-        return _store(sign, e_large + gauss_one(d, fmt.gamma, False, variant), fmt)
-    return 0 if d == 0 else _store(sign, e_large - gauss_one(d, fmt.gamma, True, variant), fmt)
+        return sign, e_large + gauss_one(d, fmt.gamma, False, variant)
+    return (0, None) if d == 0 else (sign, e_large - gauss_one(d, fmt.gamma, True, variant))
+
+
+def add_one(a: int, b: int, fmt: LNSFormat, variant: str = "exact") -> int:
+    """a + b of one format and offset."""
+    sign, e = _sum(a, b, fmt, variant)
+    return 0 if e is None else _store(sign, e, fmt)
 
 
 def sub_one(a: int, b: int, fmt: LNSFormat, variant: str = "exact") -> int:
@@ -117,11 +122,54 @@ def log_dot(
     accumulator: LNSFormat,
     order: str,
     variant: str = "exact",
+    fmt_b: LNSFormat | None = None,
 ) -> int:
-    """Sum of products in `accumulator`: each enters as exponent p + 1, one offset step lower."""
+    """Sum of products in `accumulator`: each enters as exponent p + 1, one offset step lower.
+
+    fmt: of a, and of b where fmt_b is None.
+    """
+    products = _products(a, b, fmt, fmt_b or fmt, accumulator)
+    return total_one(products, accumulator, order, variant)
+
+
+def log_dot_counted(
+    a: Sequence[int],
+    fmt_a: LNSFormat,
+    b: Sequence[int],
+    fmt_b: LNSFormat,
+    accumulator: LNSFormat,
+    lanes: int,
+    variant: str,
+) -> tuple[int, bool]:
+    """(`log_dot` in lanes, whether any sum on the way went above the accumulator's top)."""
+    above = False
+
+    def plus(x: int, y: int) -> int:
+        nonlocal above
+        e = _sum(x, y, accumulator, variant)[1]
+        above |= e is not None and e >= 2**accumulator.exponent_bits
+        return add_one(x, y, accumulator, variant)
+
+    products = _products(a, b, fmt_a, fmt_b, accumulator)
+    sums = []
+    for lane in range(min(lanes, len(products))):
+        running = 0
+        for product in products[lane::lanes]:
+            running = plus(running, product)
+        sums.append(running)
+    return _pairwise(sums, plus), above
+
+
+def _products(
+    a: Sequence[int], b: Sequence[int], fmt_a: LNSFormat, fmt_b: LNSFormat, accumulator: LNSFormat
+) -> list[int]:
+    """Codes of the products in steps of the accumulator's gamma."""
+    steps_a, steps_b = accumulator.gamma // fmt_a.gamma, accumulator.gamma // fmt_b.gamma
     products = []
     for x, y in zip(a, b, strict=True):
-        (s_x, e_x), (s_y, e_y) = split(x, fmt), split(y, fmt)
-        gone = e_x is None or e_y is None
-        products.append(0 if gone else _store(s_x ^ s_y, (e_x or 0) + (e_y or 0) + 1, accumulator))
-    return total_one(products, accumulator, order, variant)
+        (s_x, e_x), (s_y, e_y) = split(x, fmt_a), split(y, fmt_b)
+        if e_x is None or e_y is None:
+            products.append(0)
+        else:
+            products.append(_store(s_x ^ s_y, e_x * steps_a + e_y * steps_b + 1, accumulator))
+    return products

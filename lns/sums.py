@@ -10,6 +10,7 @@ Addition of codes is not associative: the order decides the result, so it is alw
 import numpy as np
 import numpy.typing as npt
 
+from .accumulator import least_log_bits
 from .arith import add, neg, take_apart
 from .array import LNSArray
 from .checks import require_int
@@ -70,43 +71,49 @@ def dot(
 ) -> LNSArray:
     """Return the sums of products along the last axis, as fully logarithmic hardware has them.
 
-    a, b: (..., K), which broadcast; one format, zero=True or not. The accumulator is a number of
-    LNSFormat(accumulator_bits, gamma, zero=True), by default of two more exponent bits than the
-    operands'; a product enters it exactly, as exponent e_a + e_b + 1 at offset_a + offset_b - 1.
-    order, variant: as `total`. Raises ValueError where formats differ, the accumulator is narrower
-    than E + 2 or wider than 15 bits, or an offset varies along K.
+    a, b: (..., K), which broadcast, of any formats; G is the finer gamma, to which exponents and
+    offsets of the other are brought. The accumulator is a number of LNSFormat(accumulator_bits, G,
+    zero=True), by default of the fewest bits that hold a product and its double (E + 2 for one
+    format); a product enters it exactly, as exponent e_a + e_b + 1 at offset_a + offset_b - 1.
+    order, variant: as `total`. Raises ValueError where the accumulator is narrower than that or
+    wider than 15 bits, or an offset varies along K.
     """
     for name, array in (("a", a), ("b", b)):
         if not isinstance(array, LNSArray):
             raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
         if array.ndim == 0:
             raise ValueError(f"{name} must have an axis to sum along, got a single number")
-    if a.fmt != b.fmt:
-        raise ValueError(f"b must have a's format {a.fmt.name}, got {b.fmt.name}")
-    target = accumulator_format(a.fmt, accumulator_bits)
-    offset = np.asarray(_without_axis(a, a.ndim - 1), np.int64)
-    offset = offset + np.asarray(_without_axis(b, b.ndim - 1), np.int64) - 1
+    target = accumulator_format(a.fmt, b.fmt, accumulator_bits)
+    steps = [
+        np.asarray(_without_axis(array, array.ndim - 1), np.int64)
+        * (target.gamma // array.fmt.gamma)
+        for array in (a, b)
+    ]
+    offset = np.asarray(steps[0] + steps[1] - 1)
     code = _products(a, b, target)
     whole = offset if offset.ndim == 0 else offset[..., None]
     products = LNSArray(code, int(whole) if whole.ndim == 0 else whole.astype(np.int32), target)
     return total(products, -1, order, variant)
 
 
-def accumulator_format(fmt: LNSFormat, bits: int | None) -> LNSFormat:
-    """Return the format of a sum of products of `fmt`; None: two more exponent bits.
+def accumulator_format(a: LNSFormat, b: LNSFormat, bits: int | None) -> LNSFormat:
+    """Return the format of a sum of products of `a` and `b`; None: as few exponent bits as fit.
 
-    ValueError for fewer than E + 2 bits, which could not hold a product, or more than 15.
+    ValueError for fewer, which could not hold a product and its double, or more than 15.
     """
-    least = fmt.exponent_bits + 2
+    least = least_log_bits(a, b)
     wanted = require_int("accumulator_bits", least if bits is None else bits, least, 15)
-    return LNSFormat(wanted, fmt.gamma)
+    return LNSFormat(wanted, max(a.gamma, b.gamma))
 
 
 def _products(a: LNSArray, b: LNSArray, target: LNSFormat) -> npt.NDArray[np.unsignedinteger]:
     """Codes of the products, exponent e_a + e_b + 1."""
     left, right = take_apart("a", a), take_apart("b", b)
     negative = (left.negative ^ right.negative).astype(np.int64)
-    code = left.e + right.e + 1 | negative << target.exponent_bits
+    exponents = [
+        part.e * (target.gamma // array.fmt.gamma) for part, array in ((left, a), (right, b))
+    ]
+    code = exponents[0] + exponents[1] + 1 | negative << target.exponent_bits
     return np.where(left.zero | right.zero, 0, code).astype(target.code_dtype)
 
 

@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from .accumulator import least_log_bits
 from .array import LNSArray
 from .datapath import Accumulator, Antilog, Datapath
 from .format import ENCODINGS, FloatFormat, IntFormat, LNSFormat
@@ -107,6 +108,19 @@ def datapaths(draw: st.DrawFn, gamma: int) -> Datapath:
         table_bits = min(table_bits, 63 - accumulator.bits)
         entries = min(entries, 2 ** (63 - accumulator.bits - table_bits))
     return Datapath(Antilog(entries, table_bits), accumulator)
+
+
+@st.composite
+def log_datapaths(draw: st.DrawFn, a: LNSFormat, b: LNSFormat) -> Datapath:
+    """Any fully logarithmic datapath for operands of the two formats (at most 13 bits wide)."""
+    rule = Accumulator(
+        bits=draw(st.integers(least_log_bits(a, b), 15)),
+        lanes=draw(st.one_of(st.integers(1, 9), st.just(1024))),
+        style="log",
+    )
+    kind = draw(st.sampled_from(("exact", "mitchell", "table", "interp")))
+    count = f":{draw(st.integers(1, 300))}" if kind in ("table", "interp") else ""
+    return Datapath(accumulator=rule, variant=kind + count)
 
 
 def float_values(dtype: type[np.floating]) -> st.SearchStrategy[float]:

@@ -221,7 +221,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: Accumulator(style="tree"),
         ValueError,
-        "style must be one of bins, direct, got 'tree'",
+        "style must be one of bins, direct, log, got 'tree'",
     ),
     (
         lambda: Accumulator(bits=60, guard=0, lanes=32),
@@ -270,6 +270,48 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         lambda: IntDatapath(Accumulator(style="bins")),
         ValueError,
         "style must be direct in an integer datapath, got 'bins'",
+    ),
+    (lambda: Accumulator(style="log"), ValueError, "bits must be given in style 'log', got None"),
+    (lambda: Accumulator(16, style="log"), ValueError, r"bits must be in 4\.\.15, got 16"),
+    (
+        lambda: Accumulator(9, guard=4, style="log"),
+        ValueError,
+        "guard must be left out in style 'log', got 4",
+    ),
+    (
+        lambda: Accumulator(9, overflow="wrap", style="log"),
+        ValueError,
+        "overflow must be left out in style 'log', got 'wrap'",
+    ),
+    (
+        lambda: Accumulator(9, rounding="floor", style="log"),
+        ValueError,
+        "rounding must be left out in style 'log', got 'floor'",
+    ),
+    (
+        lambda: Datapath(Antilog(4), Accumulator(9, style="log")),
+        ValueError,
+        r"antilog must be left out in style 'log', got Antilog\(.*\)",
+    ),
+    (
+        lambda: Datapath(variant="mitchell"),
+        ValueError,
+        "variant must be left out in style 'direct', got 'mitchell'",
+    ),
+    (
+        lambda: Datapath(accumulator=Accumulator(9, style="log"), variant="table:0"),
+        ValueError,
+        r"n of variant table:0 must be in 1\.\.32768, got 0",
+    ),
+    (
+        lambda: Datapath(accumulator=Accumulator(9, style="log")).resolve(LNS8, LNSFormat(7, 16)),
+        ValueError,
+        "bits must be at least 10 in style 'log' for lns-e7g8 times lns-e7g16, got 9",
+    ),
+    (
+        lambda: Datapath().sum_format(LNS8, LNS8),
+        ValueError,
+        "style must be 'log' here, got 'direct'",
     ),
     (
         lambda: FloatDatapath().to_real(np.zeros((1, 1)), one(1, LNS8), one(1, LNS8)),

@@ -177,15 +177,13 @@ def test_refusals_of_total(words: dict[str, object], message: str) -> None:
 
 
 def test_refusals_of_dot() -> None:
-    """Formats that differ, an accumulator too narrow or too wide, a number instead of a row."""
+    """An accumulator too narrow or too wide, a number instead of a row."""
     x = every(LNS8)
     with pytest.raises(ValueError, match=r"^accumulator_bits must be in 9\.\.15, got 8$"):
         dot(x, x, 8)
     wide = LNSArray(np.zeros(2, np.uint16), 0, LNSFormat(14, 8))
     with pytest.raises(ValueError, match=r"^accumulator_bits must be in 16\.\.15, got 16$"):
         dot(wide, wide)
-    with pytest.raises(ValueError, match=r"^b must have a's format lns-e7g8, got "):
-        dot(x, every(LNSFormat(5, 8)))
     with pytest.raises(ValueError, match=r"^a must have an axis to sum along"):
         dot(x[0], x)
     with pytest.raises(TypeError, match=r"^b must be an LNSArray, got list$"):

@@ -1,0 +1,107 @@
+"""The two halves of a logarithmic multiply-accumulate as frozen values: antilog, accumulator."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .checks import require_choice, require_int, require_power_of_two
+from .format import LNSFormat
+
+STYLES = ("direct", "bins", "log")
+_BY_STYLE: Any = None  # a field that is filled in by the style where it is left out
+_LINEAR = {"bits": 24, "guard": 4, "overflow": "saturate", "rounding": "floor"}
+# What style "log" has instead: no alignment, so no headroom and nothing that is rounded.
+_LOG = {"guard": 0, "overflow": "saturate", "rounding": "none"}
+
+
+@dataclass(frozen=True, slots=True)
+class Antilog:
+    """Linear value of a remainder: `entries` constants joined by Mitchell's straight lines.
+
+    M(r) = floor(c_m * (G + l) / G), c_m = RN_even(2^(m/L) * 2^T), m = r div (G/L),
+    l = r mod (G/L). entries = G is a plain table, entries = 1 is Mitchell's approximation (no
+    table); between is the hybrid of US patent 11,886,980.
+    """
+
+    entries: int | None = None  #: L, a power of two, at most G; None: L = G of the pair
+    table_bits: int = 8  #: T, fraction bits of the constants, 1..16
+
+    def __post_init__(self) -> None:
+        if self.entries is not None:
+            require_power_of_two("entries", self.entries, 1, 4096)
+        require_int("table_bits", self.table_bits, 1, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """Where products are summed, in ascending k.
+
+    Styles "direct" and "bins": W-bit two's complement with an alignment in front of it. A term is
+    shifted right so that the largest possible one leaves `guard` bits of headroom. Products are
+    taken in groups of `lanes`; a group's sum is exact, then accumulator and group are added and
+    saturated or wrapped. "bins" keeps one accumulator per antilog constant and multiplies once per
+    output (US patents 11,886,980 and 12,033,060).
+
+    Style "log" (fully logarithmic hardware): the sum is a number of LNSFormat(bits, G, zero=True)
+    starting at zero, and a product enters it exactly, one step finer than the products' own offset.
+    bits must be given, at least E + 2 and at most 15; lanes V > 1: V running sums, of k mod V each,
+    then added pairwise. It saturates and aligns nothing: guard, rounding and overflow are left out.
+    """
+
+    bits: int = _BY_STYLE  #: W, 4..62, default 24; "log": 4..15, no default
+    guard: int = _BY_STYLE  #: headroom bits, 0..W-2, default 4; "log": 0
+    overflow: str = _BY_STYLE  #: "saturate" (default) or "wrap"; "log": "saturate"
+    lanes: int = 1  #: V, 1..1024: products added before the accumulator sees them; "log": sums
+    rounding: str = _BY_STYLE  #: of the alignment: "floor" (default), "toward_zero"; "log": "none"
+    style: str = "direct"  #: "direct", "bins" or "log"
+
+    def __post_init__(self) -> None:
+        require_choice("style", self.style, STYLES)
+        require_int("lanes", self.lanes, 1, 1024)
+        for name, value in (_LOG if self.style == "log" else _LINEAR).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.style == "log":
+            self._check_log()
+        else:
+            self._check_linear()
+
+    def _check_log(self) -> None:
+        if self.bits is None:
+            raise ValueError("bits must be given in style 'log', got None")
+        require_int("bits", self.bits, 4, 15)
+        for name, value in _LOG.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} must be left out in style 'log', got {getattr(self, name)!r}"
+                )
+
+    def _check_linear(self) -> None:
+        require_int("bits", self.bits, 4, 62)
+        require_int("guard", self.guard, 0, self.bits - 2)
+        require_choice("overflow", self.overflow, ("saturate", "wrap"))
+        require_choice("rounding", self.rounding, ("floor", "toward_zero"))
+        if self.lanes << (self.bits - 1 - self.guard) >= (1 << 63) - (1 << (self.bits - 1)):
+            raise ValueError(
+                "accumulator must keep lanes * 2^(bits-1-guard) + 2^(bits-1) below 2^63, "
+                f"got bits={self.bits}, guard={self.guard}, lanes={self.lanes}"
+            )
+
+    @property
+    def term_bits(self) -> int:
+        """Bits of the largest aligned magnitude: W - 1 - guard; style "log": of an exponent."""
+        return self.bits if self.style == "log" else self.bits - 1 - self.guard
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of what is kept between two products: W, or in style "log" V numbers of W + 1."""
+        return (self.bits + 1) * self.lanes if self.style == "log" else self.bits
+
+
+def least_log_bits(a: LNSFormat, b: LNSFormat) -> int:
+    """Exponent bits that hold any product of the two formats and its double: style "log"'s W.
+
+    A product enters as exponent p + 1, in steps of the finer gamma. E + 2 for one format.
+    """
+    gamma = max(a.gamma, b.gamma)
+    top = a.max_exponent * (gamma // a.gamma) + b.max_exponent * (gamma // b.gamma) + 1
+    return top.bit_length() + 1
