@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import require_choice, require_int, require_power_of_two
+import numpy as np
+import numpy.typing as npt
+
+from .checks import require_choice, require_power_of_two, settle_int
 from .format import LNSFormat
 
 STYLES = ("direct", "bins", "log")
@@ -28,7 +31,8 @@ class Antilog:
     def __post_init__(self) -> None:
         if self.entries is not None:
             require_power_of_two("entries", self.entries, 1, 4096)
-        require_int("table_bits", self.table_bits, 1, 16)
+            settle_int(self, "entries", 1, 4096)
+        settle_int(self, "table_bits", 1, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Accumulator:
 
     def __post_init__(self) -> None:
         require_choice("style", self.style, STYLES)
-        require_int("lanes", self.lanes, 1, 1024)
+        settle_int(self, "lanes", 1, 1024)
         for name, value in (_LOG if self.style == "log" else _LINEAR).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
@@ -68,7 +72,7 @@ class Accumulator:
     def _check_log(self) -> None:
         if self.bits is None:
             raise ValueError("bits must be given in style 'log', got None")
-        require_int("bits", self.bits, 4, 15)
+        settle_int(self, "bits", 4, 15)
         for name, value in _LOG.items():
             if getattr(self, name) != value:
                 raise ValueError(
@@ -76,8 +80,8 @@ class Accumulator:
                 )
 
     def _check_linear(self) -> None:
-        require_int("bits", self.bits, 4, 62)
-        require_int("guard", self.guard, 0, self.bits - 2)
+        settle_int(self, "bits", 4, 62)
+        settle_int(self, "guard", 0, self.bits - 2)
         require_choice("overflow", self.overflow, ("saturate", "wrap"))
         require_choice("rounding", self.rounding, ("floor", "toward_zero"))
         if self.lanes << (self.bits - 1 - self.guard) >= (1 << 63) - (1 << (self.bits - 1)):
@@ -105,3 +109,24 @@ def least_log_bits(a: LNSFormat, b: LNSFormat) -> int:
     gamma = max(a.gamma, b.gamma)
     top = a.max_exponent * (gamma // a.gamma) + b.max_exponent * (gamma // b.gamma) + 1
     return top.bit_length() + 1
+
+
+def scaled(acc: npt.NDArray[Any], factor: Any, places: npt.NDArray[np.int64]) -> Any:
+    """Return float64 acc * factor * 2^places, infinite beyond float64's range.
+
+    Raises TypeError for accumulators that are no array of integers or floats, ValueError where the
+    scales do not fit their shape.
+    """
+    if not isinstance(acc, np.ndarray) or acc.dtype.kind not in "iuf":
+        got = getattr(acc, "dtype", type(acc).__name__)
+        raise TypeError(f"acc must be an array of accumulators, got {got}")
+    try:
+        fits = np.broadcast_shapes(acc.shape, places.shape) == acc.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"acc must have the product's shape {places.shape}, got {acc.shape}")
+    with np.errstate(over="ignore", under="ignore"):
+        # places beyond these give zero and infinity whatever an accumulator holds
+        value = acc.astype(np.float64) * factor
+        return np.ldexp(value, np.clip(places, -3000, 3000).astype(np.int32))

@@ -49,7 +49,16 @@ def _pair(a: LNSArray, b: LNSArray) -> tuple[_Parts, _Parts]:
     left, right = take_apart("a", a), take_apart("b", b)
     if a.fmt.gamma != b.fmt.gamma:
         raise ValueError(f"b must have a's gamma = {a.fmt.gamma}, got {b.fmt.gamma}")
+    require_broadcast(a.shape, b.shape)
     return left, right
+
+
+def require_broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    """Raise ValueError unless the operands' shapes broadcast."""
+    try:
+        np.broadcast_shapes(a, b)
+    except ValueError:
+        raise ValueError(f"b must have a shape that broadcasts with a's {a}, got {b}") from None
 
 
 def _target(a: LNSArray, fmt: LNSFormat | None) -> LNSFormat:
@@ -138,6 +147,7 @@ def compare(a: LNSArray, b: LNSArray) -> npt.NDArray[np.int8]:
     Exact for any two formats and offsets; a zero equals a zero of either sign.
     """
     left, right = take_apart("a", a), take_apart("b", b)
+    require_broadcast(a.shape, b.shape)
     gamma = max(a.fmt.gamma, b.fmt.gamma)
     magnitude = np.sign(left.steps * (gamma // a.fmt.gamma) - right.steps * (gamma // b.fmt.gamma))
     sign_left, sign_right = _signum(left), _signum(right)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .checks import require_kind
 from .format import FloatFormat, IntFormat, LNSFormat
 from .operators import Operators
 
@@ -96,6 +97,7 @@ class LNSArray(Operators, _CodeArray):
     fmt: LNSFormat
 
     def __post_init__(self) -> None:
+        require_kind("fmt", self.fmt, LNSFormat)
         fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
         object.__setattr__(self, "offset", fixed)
         _check_width(self.code, self.fmt)
@@ -115,6 +117,7 @@ class FloatArray(_CodeArray):
     fmt: FloatFormat
 
     def __post_init__(self) -> None:
+        require_kind("fmt", self.fmt, FloatFormat)
         fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
         object.__setattr__(self, "offset", fixed)
         _check_width(self.code, self.fmt)
@@ -134,6 +137,7 @@ class IntArray(_CodeArray):
     fmt: IntFormat
 
     def __post_init__(self) -> None:
+        require_kind("fmt", self.fmt, IntFormat)
         fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
         object.__setattr__(self, "offset", fixed)
         low, high = self.fmt.min_value, self.fmt.max_value

@@ -207,7 +207,7 @@ def _decode_log(array: LNSArray) -> npt.NDArray[np.float64]:
     magnitude = np.ldexp(_powers(fmt.gamma)[remainder], places)
     magnitude = np.where(zero, 0.0, magnitude)
     # A subnormal result would be rounded twice: take its last bits from exact integers instead.
-    for place in np.argwhere(~zero & (octave < -1022)):
+    for place in np.argwhere(~zero & (octave < -1022) & (octave >= -1075)):
         index = tuple(place)
         n = int(octave[index]) * fmt.gamma + int(remainder[index])
         doubled = pow2_fixed(n, fmt.gamma, 1075)  # floor(2 * value), in units of 2^-1074

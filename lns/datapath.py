@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .accumulator import Accumulator, Antilog, least_log_bits
-from .array import CodeArray, IntArray, LNSArray
+from .accumulator import Accumulator, Antilog, least_log_bits, scaled
+from .array import CodeArray, FloatArray, IntArray, LNSArray
+from .checks import require_kind
 from .codec import decode
 from .format import FP32, FloatFormat, IntFormat, LNSFormat
 from .gauss import split_variant
@@ -85,6 +86,8 @@ class Datapath:
         Raises ValueError where the antilog has more entries than the finer gamma, or the
         accumulator of style "log" could not hold a product and its double.
         """
+        require_kind("a", a, LNSFormat)
+        require_kind("b", b, LNSFormat)
         return _resolve(self, a, b)
 
     def sum_format(self, a: LNSFormat, b: LNSFormat) -> LNSFormat:
@@ -100,8 +103,10 @@ class Datapath:
 
         value = acc * 2^(D-T) * 2^(offset_a/G_a + offset_b/G_b) ("bins": divided by a further G).
         Exact while |acc| < 2^53, the offsets are multiples of gamma and the result is normal;
-        otherwise within two roundings. Style "log": the sums decoded, the nearest float64.
+        otherwise within two roundings; beyond float64's range infinite. Style "log": the sums
+        decoded, the nearest float64.
         """
+        _require_arrays(a, b, LNSArray)
         if isinstance(acc, LNSArray):
             return decode(acc)
         mac = self.resolve(a.fmt, b.fmt)
@@ -113,7 +118,7 @@ class Datapath:
         )
         octaves, remainder = np.divmod(steps, mac.gamma)
         fraction = np.exp2(remainder / mac.gamma)
-        return np.ldexp(acc * fraction, (octaves + places).astype(np.int32))
+        return scaled(acc, fraction, octaves + places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ class FloatDatapath:
 
         Counted in units of the product of the two smallest subnormals.
         """
+        require_kind("a", a, FloatFormat)
+        require_kind("b", b, FloatFormat)
         return (_units(a) * _units(b)).bit_length()
 
     def shift(self, a: FloatFormat, b: FloatFormat) -> int:
@@ -159,12 +166,13 @@ class FloatDatapath:
 
     def to_real(self, acc: npt.NDArray[Any], a: CodeArray, b: CodeArray) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): `acc` times the operands' scales; exact for |acc| < 2^53."""
-        if isinstance(a.fmt, LNSFormat | IntFormat) or isinstance(b.fmt, LNSFormat | IntFormat):
-            raise TypeError(f"a and b must be FloatArrays, got {a.fmt.name} and {b.fmt.name}")
+        _require_arrays(a, b, FloatArray)
+        assert isinstance(a, FloatArray)
+        assert isinstance(b, FloatArray)
         places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
         if isinstance(self.accumulator, Accumulator):
             places = places + self.shift(a.fmt, b.fmt) + a.fmt.min_scale + b.fmt.min_scale
-        return np.ldexp(acc.astype(np.float64), places.astype(np.int32))
+        return scaled(acc, 1.0, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,8 @@ class IntDatapath:
 
     def product_bits(self, a: IntFormat, b: IntFormat) -> int:
         """B: bit length of the product of the most negative codes."""
+        require_kind("a", a, IntFormat)
+        require_kind("b", b, IntFormat)
         return (a.min_value * b.min_value).bit_length()
 
     def shift(self, a: IntFormat, b: IntFormat) -> int:
@@ -193,12 +203,17 @@ class IntDatapath:
         self, acc: npt.NDArray[np.int64], a: IntArray, b: IntArray
     ) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): acc * 2^(D + offset_a + offset_b); exact for |acc| < 2^53."""
+        _require_arrays(a, b, IntArray)
         places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
-        places = places + self.shift(a.fmt, b.fmt)
-        return np.ldexp(acc.astype(np.float64), places.astype(np.int32))
+        return scaled(acc, 1.0, np.asarray(places + self.shift(a.fmt, b.fmt)))
 
 
 AnyDatapath = Datapath | FloatDatapath | IntDatapath
+
+
+def _require_arrays(a: object, b: object, kind: type) -> None:
+    require_kind("a", a, kind)
+    require_kind("b", b, kind)
 
 
 def _units(fmt: FloatFormat) -> int:
@@ -222,8 +237,6 @@ def _constants(entries: int, table_bits: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _resolve(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> LNSMac:
-    if not isinstance(a, LNSFormat) or not isinstance(b, LNSFormat):
-        raise TypeError(f"a and b must be LNSFormats, got {a!r} and {b!r}")
     gamma = max(a.gamma, b.gamma)
     if datapath.accumulator.style == "log":
         return _resolve_log(datapath, a, b)

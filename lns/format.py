@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import require_bool, require_choice, require_int, require_power_of_two
+from .checks import require_bool, require_choice, require_power_of_two, settle_int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ class LNSFormat:
     zero: bool = True  #: True: e = 0 is zero; False: every e is a magnitude
 
     def __post_init__(self) -> None:
-        require_int("exponent_bits", self.exponent_bits, 2, 15)
+        settle_int(self, "exponent_bits", 2, 15)
         require_power_of_two("gamma", self.gamma, 1, 4096)
+        settle_int(self, "gamma", 1, 4096)
         require_bool("zero", self.zero)
 
     @property
@@ -100,8 +101,8 @@ class FloatFormat:
     overflow: str = "default"  #: "saturate" or "infinity"; "default" resolves by width
 
     def __post_init__(self) -> None:
-        require_int("exponent_bits", self.exponent_bits, 2, 8)
-        require_int("mantissa_bits", self.mantissa_bits, 1, 23)
+        settle_int(self, "exponent_bits", 2, 8)
+        settle_int(self, "mantissa_bits", 1, 23)
         require_choice("encoding", self.encoding, ENCODINGS)
         require_choice("overflow", self.overflow, ("saturate", "infinity", "default"))
         if self.overflow == "default":
@@ -188,7 +189,7 @@ class IntFormat:
     bits: int  #: total bits, 2..16
 
     def __post_init__(self) -> None:
-        require_int("bits", self.bits, 2, 16)
+        settle_int(self, "bits", 2, 16)
 
     @property
     def min_value(self) -> int:

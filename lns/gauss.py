@@ -88,15 +88,18 @@ def split_variant(variant: object) -> tuple[str, int]:
     raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
 
 
-@lru_cache(maxsize=64)
 def gauss_table(gamma: int, opposite: bool, variant: str = "exact") -> npt.NDArray[np.int32]:
     """Return int32 steps for d = 0..32767: S(d), or with `opposite` D(d); read-only.
 
     Entry 0 of D is 0 and not to be used: equal magnitudes of opposite signs cancel. variant: a
     name of VARIANTS with its n, such as "table:64".
     """
-    require_power_of_two("gamma", gamma, 1, 4096)
-    kind, entries = split_variant(variant)
+    steps = require_power_of_two("gamma", gamma, 1, 4096)
+    return _table(steps, opposite, *split_variant(variant))
+
+
+@lru_cache(maxsize=64)
+def _table(gamma: int, opposite: bool, kind: str, entries: int) -> npt.NDArray[np.int32]:
     exact = _exact_table(gamma, opposite)
     if kind == "exact":
         table = exact
@@ -116,7 +119,7 @@ def max_error(gamma: int, variant: str, distances: int = MAX_DISTANCE) -> tuple[
 
     distances: 2^E - 1 of a format with E exponent bits, at most 32767.
     """
-    require_int("distances", distances, 1, MAX_DISTANCE)
+    distances = require_int("distances", distances, 1, MAX_DISTANCE)
     worst = []
     for opposite in (False, True):
         part = slice(int(opposite), distances + 1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .accumulator import least_log_bits
-from .arith import add, neg, take_apart
+from .arith import add, neg, require_broadcast, take_apart
 from .array import LNSArray
 from .checks import require_int
 from .format import LNSFormat
@@ -83,6 +83,7 @@ def dot(
             raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
         if array.ndim == 0:
             raise ValueError(f"{name} must have an axis to sum along, got a single number")
+    require_broadcast(a.shape, b.shape)
     target = accumulator_format(a.fmt, b.fmt, accumulator_bits)
     steps = [
         np.asarray(_without_axis(array, array.ndim - 1), np.int64)
@@ -92,7 +93,7 @@ def dot(
     offset = np.asarray(steps[0] + steps[1] - 1)
     code = _products(a, b, target)
     whole = offset if offset.ndim == 0 else offset[..., None]
-    products = LNSArray(code, int(whole) if whole.ndim == 0 else whole.astype(np.int32), target)
+    products = LNSArray(code, whole, target)  # checked as an int32
     return total(products, -1, order, variant)
 
 
