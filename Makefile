@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test thorough check format lint types wheel bench clean
+.PHONY: setup demo test thorough check format lint types wheel bench docs clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,14 @@ wheel: setup
 
 bench: setup
 	$(BIN)/python -m bench.run
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -b html -W --keep-going -n -q docs build/docs
+	@echo build/docs/index.html
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
