@@ -12,7 +12,14 @@ author = "the lnsim authors"
 release = version = metadata.version("lnsim")
 html_title = f"lnsim {release}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "repository", "public"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "repository",
+    "public",
+    "formulas",
+]
 myst_heading_anchors = 3
 exclude_patterns: list[str] = []
 smartquotes = False  # a name in quotes is typed as it stands
@@ -21,7 +28,9 @@ default_role = "code"  # the docstrings' single backticks are code
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["lnsim.css"]
-html_theme_options: dict[str, Any] = {"source_repository": "", "navigation_with_keys": True}
+html_theme_options: dict[str, Any] = {"top_of_page_buttons": [], "navigation_with_keys": True}
+html_show_copyright = False
+html_copy_source = False
 pygments_style = "friendly"
 copybutton_exclude = ".linenos, .gp, .go"
 

@@ -60,7 +60,7 @@ def choices() -> str:
         flushed = float(found["integer-madam"]["underflowed_percent"])
         rows.append(
             [
-                f"E={bits} G={gamma}",
+                f"E={bits}\N{NO-BREAK SPACE}G={gamma}",
                 str(fmt.bits),
                 f"{float(fmt.octaves):g}",
                 f"{100 * error:.3g} %",
@@ -99,7 +99,9 @@ def sums() -> str:
                 factor = 2 ** ((steps + 0.5) / gamma)
                 cells.append(f"{100 * (factor - 1):.2g} %" if factor < 2 else f"× {factor:.3g}")
         rows.append([f"`{variant}`", *cells])
-    head = [f"E={e} G={g}, {kind}" for e, g in shapes for kind in ("sum", "difference")]
+    head = [
+        f"E={e}\N{NO-BREAK SPACE}G={g}, {kind}" for e, g in shapes for kind in ("sum", "difference")
+    ]
     return _table(["variant", *head], rows)
 
 
