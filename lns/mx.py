@@ -138,10 +138,11 @@ def encode_mx(x: npt.ArrayLike, fmt: MXFormat, axis: int) -> MXArray:
     """Return the blocks of `x` along `axis`, exact: each element rounded once, to nearest even.
 
     x: float32 or float64 of at least one axis. Beyond the largest element: that element, which the
-    largest of a block may be (in mxfp4 a quarter of the octave lies above it); integers saturate
-    at both ends of two's complement. Below half the smallest: zero, with its sign for floats. A
-    block of zeros has scale code 0. Source: OCP MX v1.0, section 6.3, which leaves NaN and infinity
-    to the implementation: NonFiniteError (a ValueError) naming the first index in C order.
+    largest of a block may be (in mxfp4 a quarter of its octave lies above it); the most negative
+    integer, which has no positive twin, is left unused, as section 5.3.4 allows. Below half the
+    smallest: zero, with its sign for floats. A block of zeros has scale code 0. Source: OCP MX
+    v1.0, section 6.3, which leaves NaN and infinity to the implementation: NonFiniteError (a
+    ValueError) naming the first index in C order.
     """
     real, axis = _checked(x, fmt, axis)
     largest = _largest(np.abs(real), axis, fmt)
@@ -149,12 +150,12 @@ def encode_mx(x: npt.ArrayLike, fmt: MXFormat, axis: int) -> MXArray:
     shared = _shared_exponents(largest, fmt)
     places = _spread(shared, real.shape[axis], axis, fmt) + np.int32(fmt.implied_scale)
     element = fmt.element
-    made: FloatArray | IntArray = (
-        encode_int(real, element, places)
-        if isinstance(element, IntFormat)
-        else encode_float(real, element, places)
-    )
-    return MXArray(made.code, (shared + SCALE_BIAS).astype(np.uint8), axis, fmt)
+    if isinstance(element, IntFormat):
+        code = encode_int(real, element, places).code
+        code = np.maximum(code, code.dtype.type(-element.max_value))
+    else:
+        code = encode_float(real, element, places).code
+    return MXArray(code, (shared + SCALE_BIAS).astype(np.uint8), axis, fmt)
 
 
 def decode_mx(array: MXArray) -> npt.NDArray[np.float64]:
@@ -190,11 +191,9 @@ def round_mx(x: Float32, fmt: MXFormat, axis: int) -> tuple[Float32, int, int]:
         scaled = real * down
         unit = _units(scaled, fmt)
         rounded = np.rint(scaled / unit) * unit
-    if isinstance(fmt.element, IntFormat):
-        low = np.float32(fmt.element.min_value) * unit
-        held = np.clip(rounded, low, top) + np.float32(0)  # two's complement has one zero
-    else:
-        held = np.clip(rounded, -top, top)
+    held = np.clip(rounded, -top, top)
+    if isinstance(fmt.element, IntFormat) or fmt.element.encoding == "fnuz":
+        held = held + np.float32(0)  # these have one zero
     saturated = int(np.count_nonzero(held != rounded))
     underflowed = int(np.count_nonzero((held == 0) & (real != 0)))
     return held * up, saturated, underflowed

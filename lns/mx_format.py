@@ -9,7 +9,7 @@ A block is 32 neighbours along one axis, stored as one scale and 32 elements::
 
 value = 2^(X - 127) * element; X = 255 makes a NaN of the whole block. Elements are FloatFormats, or
 two's complement integers with an implied scale: an IntFormat of n bits counts 2^-(n-2), so that
-mxint8 holds -2 to 127/64.
+mxint8 has -2 to 127/64; -2 is read, but never written.
 Source: OCP Microscaling Formats (MX) Specification v1.0, sections 5.1 to 5.4.
 """
 

@@ -45,7 +45,10 @@ def encode_block(values: Sequence[float], fmt: MXFormat) -> tuple[int, list[int]
         exponent = floor_log2(max(magnitudes)) - _largest_exponent(fmt)
     exponent = min(max(exponent, -127), 127)
     places = exponent + floor_log2(_implied(fmt))
-    return exponent + 127, [encode_one(value, fmt.element, places) for value in values]
+    codes = [encode_one(value, fmt.element, places) for value in values]
+    if isinstance(fmt.element, IntFormat):  # the code without a positive twin is not used
+        codes = [max(code, 1 - 2 ** (fmt.element.bits - 1)) for code in codes]
+    return exponent + 127, codes
 
 
 def decode_block(scale: int, codes: Sequence[int], fmt: MXFormat) -> list[Value]:
