@@ -106,7 +106,7 @@ class Datapath:
         otherwise within two roundings; beyond float64's range infinite. Style "log": the sums
         decoded, the nearest float64.
         """
-        _require_arrays(a, b, LNSArray)
+        a, b = _arrays(a, b, LNSArray)
         if isinstance(acc, LNSArray):
             return decode(acc)
         mac = self.resolve(a.fmt, b.fmt)
@@ -166,7 +166,7 @@ class FloatDatapath:
 
     def to_real(self, acc: npt.NDArray[Any], a: CodeArray, b: CodeArray) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): `acc` times the operands' scales; exact for |acc| < 2^53."""
-        _require_arrays(a, b, FloatArray)
+        a, b = _arrays(a, b, FloatArray)
         assert isinstance(a, FloatArray)
         assert isinstance(b, FloatArray)
         places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
@@ -203,7 +203,7 @@ class IntDatapath:
         self, acc: npt.NDArray[np.int64], a: IntArray, b: IntArray
     ) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): acc * 2^(D + offset_a + offset_b); exact for |acc| < 2^53."""
-        _require_arrays(a, b, IntArray)
+        a, b = _arrays(a, b, IntArray)
         places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
         return scaled(acc, 1.0, np.asarray(places + self.shift(a.fmt, b.fmt)))
 
@@ -211,9 +211,12 @@ class IntDatapath:
 AnyDatapath = Datapath | FloatDatapath | IntDatapath
 
 
-def _require_arrays(a: object, b: object, kind: type) -> None:
+def _arrays(a: Any, b: Any, kind: type) -> tuple[Any, Any]:
+    """Return the two arrays (of an operand that the kernels gather, the one it holds), checked."""
+    a, b = getattr(a, "array", a), getattr(b, "array", b)
     require_kind("a", a, kind)
     require_kind("b", b, kind)
+    return a, b
 
 
 def _units(fmt: FloatFormat) -> int:
