@@ -125,6 +125,25 @@ def test_docstrings_become_restructuredtext() -> None:
     assert prose(["Return one of the", "a: the first"]) == ["Return one of the", "a: the first"]
 
 
+def test_powers_are_raised_and_indices_lowered() -> None:
+    """Outside code; an exponent's brackets go, other circumflexes and underscores stay."""
+    pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    parts = load("formulas", DOCS / "tools").parts
+
+    def shown(text: str) -> str:
+        return "".join(str(part) for part in parts(text))
+
+    raised, lowered = "<superscript>{}</superscript>".format, "<subscript>{}</subscript>".format
+    assert shown("2^(1/(2G)) - 1") == f"2{raised('1/(2G)')} - 1"
+    assert (
+        shown("2^-x, 2^E and 2^-(T+1)")
+        == f"2{raised('-x')}, 2{raised('E')} and 2{raised('-(T+1)')}"
+    )
+    assert shown("e_a + w_max") == f"e{lowered('a')} + w{lowered('max')}"
+    assert shown("2^(p/G_a)") == f"2{raised('p/G' + lowered('a'))}"
+    assert shown("a ^ b, 2^floor(x), table_bits") == "a ^ b, 2^floor(x), table_bits"
+
+
 def test_pictures_are_shown_small_and_described() -> None:
     """Each is on a page with words for who cannot see it, and the script draws that list."""
     assert [path.stem for path in PICTURES] == sorted(load("make_pictures").PICTURES)

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 _INSIDE = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*"  # brackets two deep
-POWER = re.compile(rf"(?<=[\w.)])\^(?:\(({_INSIDE})\)|([-−]?\w+|-\({_INSIDE}\)))")
+POWER = re.compile(rf"(?<=[\w.)])\^(?:\(({_INSIDE})\)|([-−]?\w+(?![\w(])|-\({_INSIDE}\)))")
 
 
 INDEX = re.compile(r"(?<![\w])(offset|acc|bin|[A-Za-z])_(a|b|k|m|max|0)(?!\w)")
