@@ -137,13 +137,9 @@ class FloatDatapath:
             raise TypeError(
                 f"accumulator must be a FloatFormat or an Accumulator, got {self.accumulator!r}"
             )
-        if isinstance(self.accumulator, FloatFormat) and self.accumulator.encoding not in (
-            "ieee",
-            "fn",
-        ):
-            raise ValueError(
-                f"accumulator must be of encoding ieee or fn, got {self.accumulator.encoding!r}"
-            )
+        encoding = getattr(self.accumulator, "encoding", "ieee")
+        if encoding not in ("ieee", "fn"):
+            raise ValueError(f"accumulator must be of encoding ieee or fn, got {encoding!r}")
         if isinstance(self.accumulator, Accumulator) and self.accumulator.style != "direct":
             raise ValueError(
                 f"style must be direct in a float datapath, got {self.accumulator.style!r}"
@@ -166,12 +162,10 @@ class FloatDatapath:
 
     def to_real(self, acc: npt.NDArray[Any], a: CodeArray, b: CodeArray) -> npt.NDArray[np.float64]:
         """Return float64 (M, N): `acc` times the operands' scales; exact for |acc| < 2^53."""
-        a, b = _arrays(a, b, FloatArray)
-        assert isinstance(a, FloatArray)
-        assert isinstance(b, FloatArray)
+        x, y = _arrays(a, b, FloatArray)
         places = np.asarray(a.offset, np.int64) + np.asarray(b.offset, np.int64)
         if isinstance(self.accumulator, Accumulator):
-            places = places + self.shift(a.fmt, b.fmt) + a.fmt.min_scale + b.fmt.min_scale
+            places = places + self.shift(x.fmt, y.fmt) + x.fmt.min_scale + y.fmt.min_scale
         return scaled(acc, 1.0, places)
 
 
@@ -212,11 +206,11 @@ AnyDatapath = Datapath | FloatDatapath | IntDatapath
 
 
 def _arrays(a: Any, b: Any, kind: type) -> tuple[Any, Any]:
-    """Return the two arrays (of an operand that the kernels gather, the one it holds), checked."""
-    a, b = getattr(a, "array", a), getattr(b, "array", b)
-    require_kind("a", a, kind)
-    require_kind("b", b, kind)
-    return a, b
+    """The two arrays, checked; of an operand that the kernels gather, the one it holds."""
+    held = getattr(a, "array", a), getattr(b, "array", b)
+    require_kind("a", held[0], kind)
+    require_kind("b", held[1], kind)
+    return held
 
 
 def _units(fmt: FloatFormat) -> int:
