@@ -73,6 +73,13 @@ def fill_energy(parser: argparse.ArgumentParser) -> None:
     fill(parser)
 
 
+def fill_conformance(parser: argparse.ArgumentParser) -> None:
+    """Flags of `lnsim conformance`."""
+    from .conformance import fill
+
+    fill(parser)
+
+
 def fill_formats(parser: argparse.ArgumentParser) -> None:
     """Flags of `lnsim formats`."""
     from .commands import run_formats_command
@@ -99,6 +106,7 @@ COMMANDS = {
     "train": ("one training run", fill_train),
     "energy": ("cycles, traffic and energy of a training step on a machine", fill_energy),
     "formats": ("the number formats and training recipes", fill_formats),
+    "conformance": ("an implementation of the number path against the oracle", fill_conformance),
     "data": ("data sets: list, fetch", fill_data),
 }
 

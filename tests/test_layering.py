@@ -16,6 +16,9 @@ NO_TORCH = {
         "gemm_traffic", "mac_prices", "machine", "multiplications", "onnx_graph", "plots",
         "price_rules", "price_tables", "report", "run_config", "scalesim_reports", "sram",
         "step_cost", "step_energy", "systolic", "tiling", "topology",
+        "conformance", "conformance_baselines", "conformance_batch", "conformance_codes",
+        "conformance_file", "conformance_gemms", "conformance_judge", "conformance_protocol",
+        "conformance_reals", "conformance_run", "conformance_suite", "conformance_text",
         "patches", "flow_parts", "parts", "price_rows", "vector_ops", "workload",
     )
 }  # fmt: skip

@@ -33,6 +33,8 @@ def test_every_command_of_the_readme_parses() -> None:
     """The `lnsim` lines it shows are accepted, flag by flag."""
     lines = re.findall(r"^    (lnsim .*)$", README.replace("\\\n", " "), re.MULTILINE)
     commands = [shlex.split(line, comments=True)[1:] for line in lines]
-    assert {command[0] for command in commands} == {"sweep", "train", "energy", "formats", "data"}
+    assert {command[0] for command in commands} == {
+        "sweep", "train", "energy", "formats", "conformance", "data",
+    }  # fmt: skip
     for command in commands:
         build_parser(command[0]).parse_args(command)
