@@ -115,7 +115,12 @@ def test_every_rule_of_the_specification_has_code_and_tests() -> None:
 
 def test_docstrings_become_restructuredtext() -> None:
     """Bars, stars and trailing underscores are escaped, code is left, errors start a paragraph."""
-    prose = load("public", DOCS / "tools").prose
+    public = load("public", DOCS / "tools")
+    prose = public.prose
+    array = "~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[~numpy.int32]]"
+    assert (
+        public.readable(f"(x: {array} | None)") == "(x: ~numpy.typing.NDArray[~numpy.int32] | None)"
+    )
     assert prose(["Return |x| * y of `a * b` and w_."]) == [
         r"Return \|x\| \* y of `a * b` and w\_."
     ]

@@ -14,6 +14,10 @@ from typing import Any
 PARAGRAPH = re.compile(
     r"(Raises|Sources?|The same|[a-z_0-9]+(, [a-z_0-9]+)*( \"[a-z]+\"|, LNS)?:)\s"
 )
+ARRAY_LIKE = re.compile(r"~numpy\._typing\._array_like\._Buffer .*?\[complex \| bytes \| str\]")
+ND_ARRAY = re.compile(
+    r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[([^\]]*)\]\]"
+)
 PACKAGES = ("lnsim.lns", "lnsim.kernels", "lnsim.sim")
 
 
@@ -42,6 +46,21 @@ def on_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
     lines[:] = prose(lines)
 
 
+def readable(signature: str | None) -> str | None:
+    """Return a signature with numpy's types as the code has them, not as numpy defines them."""
+    if signature is None:
+        return None
+    signature = ARRAY_LIKE.sub("~numpy.typing.ArrayLike", signature)
+    return ND_ARRAY.sub(r"~numpy.typing.NDArray[\1]", signature)
+
+
+def on_signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, given: str | None, back: str | None
+) -> tuple[str | None, str | None]:
+    """Rewrite arguments and result of a documented function."""
+    return readable(given), readable(back)
+
+
 def missing(documented: set[str]) -> list[str]:
     """Return the public names, dotted, that are not among the documented ones."""
     names = [
@@ -62,7 +81,8 @@ def on_consistency(app: Any, env: Any) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Connect the two hooks."""
+    """Connect the hooks."""
     app.connect("autodoc-process-docstring", on_docstring)
+    app.connect("autodoc-process-signature", on_signature)
     app.connect("env-check-consistency", on_consistency)
     return {"parallel_read_safe": True}
