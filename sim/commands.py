@@ -201,8 +201,8 @@ def run_formats_command(args: argparse.Namespace) -> int:
     if args.name is not None:
         rows = details(args.name)
         if args.plot is not None:
+            from .paths import write_atomic
             from .precision_plot import precision_png
-            from .store import write_atomic
 
             write_atomic(args.plot, precision_png(args.name))
             rows.append(("precision plot", str(args.plot)))

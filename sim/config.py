@@ -4,21 +4,20 @@ LNS runs are the product of the LNS axes; each format is one baseline; every one
 seed. Runs come seed by seed, so a sweep that is stopped early has the first seed of everything.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..lns.checks import require_choice, require_int
 from ..lns.format import FloatFormat
 from .data_table import DATASETS
 from .energy import PriceTable
+from .paths import require_below, require_plain_name
 from .recipe import get_recipe
 from .run_config import FORMAT_NAMES, RunConfig
+from .structured import read_values
 
 AUTO = "auto"
 NONE = "none"
@@ -76,8 +75,8 @@ class SweepConfig:
                 raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
             if getattr(self, name) == "":
                 raise ValueError(f"{name} must not be empty, got ''")
-        if self.name is not None and (Path(self.name).name != self.name or self.name == ".."):
-            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        if self.name is not None:
+            require_plain_name("name", self.name)
         for name in self.formats:
             require_choice("format", name, set(FORMAT_NAMES) - {"lns"})
         if not self.exponent_bits:  # what no run uses is checked all the same
@@ -254,38 +253,26 @@ def _span(name: str, item: Any, value: Any) -> range:
 def read_file(path: Path) -> dict[str, Any]:
     """Return the values of a YAML or TOML file; errors name the file and the place.
 
-    A `-` in a key is read as `_`.
+    A `-` in a key is read as `_`. `out` may name a folder below the current one only: a file that
+    came from elsewhere writes nowhere else.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".yaml", ".yml", ".toml"):
-        raise ValueError(f"config must be a .yaml, .yml or .toml file, got {path}")
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if suffix == ".toml" else yaml.safe_load(text)
+        values = read_values(path, f"config {path}")
     except OSError as error:
         raise ValueError(f"config {path} must be readable, got {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"config {path} must be UTF-8 text, got {error.reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"config {path} must be TOML, got {error}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"config {path} must be YAML, got {_one_line(error)}") from error
-    except RecursionError as error:
-        raise ValueError(f"config {path} must be YAML, got too many nested brackets") from error
-    except ValueError as error:  # a date such as 2026-13-45
-        raise ValueError(f"config {path} must hold valid values, got {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ValueError(f"config {path} must hold keys and values, got {type(values).__name__}")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    """A YAML error without its excerpt of several lines."""
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark else problem
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name in named:
+            raise ValueError(f"config {path}: a key must be given once, got {name} again")
+        named[name] = value
+    if isinstance(named.get("out"), str):
+        require_below(f"config {path}: out", named["out"])
+    return named
 
 
 def load_sweep(path: Path | None, flags: Mapping[str, Any]) -> SweepConfig:

@@ -11,6 +11,7 @@ Normalisation, with fixed constants of the training part: (pixel / 255 - mean) /
 import gzip
 import hashlib
 import io
+import math
 import os
 import struct
 import zlib
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from ..lns.checks import require_choice
 from .data_table import DATASETS, DatasetInfo
 
+_MOST_AXES = 8  # of an idx file; images have three
 ASSETS = Path(__file__).parent / "assets"
 Bytes = npt.NDArray[np.uint8]
 Part = tuple[Bytes, Bytes]  # pixels (n, C, H, W), labels (n,)
@@ -127,7 +129,7 @@ def parse_idx(raw: bytes, source: str) -> Bytes:
         raise DataCorruptError(f"{source} must be an idx file of bytes, got {raw[:4].hex()}")
     shape = struct.unpack_from(f">{raw[3]}I", raw, 4)
     body = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
-    if body.size != int(np.prod(shape)):
+    if len(shape) > _MOST_AXES or body.size != math.prod(shape):
         raise DataCorruptError(f"{source} must hold {shape} bytes, got {body.size}")
     return body.reshape(shape)
 

@@ -25,7 +25,7 @@ from .workload import Workload
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LNS = re.compile(r"e(\d+)g(\d+)")
+_LNS = re.compile("e([0-9]{1,4})g([0-9]{1,6})")
 DEFAULT_MODEL = "resnet18-cifar"
 
 

@@ -10,10 +10,10 @@ from .energy import PriceTable
 from .events import NOT_COUNTED, PHASES
 from .gemm_traffic import LayerCost
 from .parts import COMPONENTS
+from .paths import inside, require_folder, write_atomic
 from .price_tables import ert_text
 from .scalesim_reports import reports
 from .step_energy import StepEnergy, compare, price_notes
-from .store import write_atomic
 from .tables import csv_text
 from .topology import topology_text
 
@@ -39,8 +39,9 @@ def write_step(folder: Path, energies: Sequence[StepEnergy], table: PriceTable) 
         own["gemms.csv"] = topology_text(energy.cost.workload.gemms)
         own["ert.yaml"] = ert_text(energy.cost.events(), table)
         files |= {f"{energy.name}/{name}": text for name, text in own.items()}
+    require_folder("out", folder)
     for name, content in files.items():
-        write_atomic(folder / name, content)
+        write_atomic(inside(folder, name), content)
     return list(files)
 
 

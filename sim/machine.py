@@ -4,23 +4,23 @@ A machine holds no number format and no accumulator: those come from the `Recipe
 array is costed in LNS, fp8, bf16, fp16, fp32 and int8. KEYS documents every key of a file.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..lns.checks import require_choice, require_int
 from ..lns.format import FORMATS, FP32, FloatFormat, get_format
+from .paths import require_plain_name
+from .structured import read_values
 from .systolic import DATAFLOWS, RECURRENCES
 
 FOLDER = Path(__file__).parent / "assets" / "machines"
 DRAM_KINDS = ("ddr3", "ddr4", "gddr6", "hbm2", "hbm2e", "hbm3", "lpddr4", "horowitz")
 SCALES = ("two-pass", "delayed")
 OBJECTIVES = ("traffic", "latency")
+_LEAST_NUMBER, _MOST_NUMBER = 1e-9, 1e9  # far outside any hardware, and no sum overflows
 
 KEYS = {
     "name": "what reports call the machine",
@@ -161,8 +161,7 @@ class Machine:
         for name in ("name", "node", "description", "source"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
-        if not self.name:
-            raise ValueError("name must not be empty, got ''")
+        require_plain_name("name", self.name)  # files are named after it
         for name in ("rows", "cols", "lanes", "depth"):
             require_int(name, getattr(self, name), 1, 1 << 16)
         require_choice("dataflow", self.dataflow, DATAFLOWS)
@@ -174,6 +173,8 @@ class Machine:
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         known = {key.partition(".")[0] for key in KEYS} | set(KEYS)
+        if not isinstance(self.unconfirmed, tuple):
+            raise TypeError(f"unconfirmed must be a list of names, got {self.unconfirmed!r}")
         for key in self.unconfirmed:
             require_choice("unconfirmed", key, known)
 
@@ -211,19 +212,11 @@ class Machine:
     @classmethod
     def load(cls, path: Path) -> "Machine":
         """Return the machine of a TOML or YAML file; an error names the file."""
+        values = read_values(path, f"{path}: machine")
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{path}: machine must hold keys and values, got none")
         try:
-            text = path.read_text(encoding="utf-8")
-            if path.suffix == ".toml":
-                values: Any = tomllib.loads(text)
-            elif path.suffix in (".yaml", ".yml"):
-                values = yaml.safe_load(text)
-            else:
-                raise ValueError(f"machine must be a .toml, .yaml or .yml file, got {path.name}")
-            if not isinstance(values, Mapping):
-                raise ValueError("machine must hold keys and values, got none")
             return cls.from_mapping(values)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{path}: {error}") from error
@@ -262,8 +255,10 @@ def _check_keys(kind: Any, values: Mapping[str, Any], prefix: str) -> Mapping[st
 def _require_positive(name: str, value: object, zero: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (0 < value < 1e9 or (zero and value == 0)):
+    if not (value > 0 or (zero and value == 0)):
         raise ValueError(f"{name} must be {'at least' if zero else 'above'} 0, got {value}")
+    if value and not _LEAST_NUMBER <= value <= _MOST_NUMBER:
+        raise ValueError(f"{name} must be in {_LEAST_NUMBER:g}..{_MOST_NUMBER:g}, got {value}")
 
 
 def machine_names() -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lns.checks import require_int
+from .paths import readable
 from .systolic import LONGEST
 from .workload import Gemm, Tensor, Workload, training_triple
 
@@ -52,9 +53,8 @@ def read_onnx(path: Path, batch: int | None = None) -> Workload:
     onnx = _package("onnx")
     if batch is not None:
         require_int("batch", batch, 1, LONGEST)
-    data = path.read_bytes()
     try:
-        model = onnx.load_model_from_string(data)
+        model = onnx.load_model_from_string(readable(path).read_bytes())
     except _package("google.protobuf.message").DecodeError as error:
         raise ValueError(f"{path}: file must be an ONNX model, got {error}") from error
     try:
@@ -62,8 +62,9 @@ def read_onnx(path: Path, batch: int | None = None) -> Workload:
             model = _package("onnx.inliner").inline_local_functions(model)
         graph = _Graph(_inferred(onnx, model, batch))
         return graph.workload(path.stem)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (ValueError, LookupError, RuntimeError, TypeError) as error:
+        rule = "" if " must " in str(error) else "file must be a whole ONNX graph, got "
+        raise ValueError(f"{path}: {rule}{' '.join(str(error).split())}") from error
 
 
 def conv_gemm(layer: str, x: Shape, w: Shape, y: Shape, group: int = 1) -> Gemm:

@@ -9,10 +9,19 @@ from collections.abc import Mapping
 from ..lns.checks import require_choice
 from .energy import COLUMNS, CONFIDENCES, KINDS, PER_BIT, Interval, PriceRow
 
+MOST_PJ = 1e12  # a joule; no sum of prices leaves a float64
+
 
 def read_rows(text: str, name: str) -> list[PriceRow]:
     """Return the rows of a price table's CSV text; `name` is the file named in an error."""
     reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _rows(reader, name)
+    except csv.Error as error:
+        raise ValueError(f"{name} must be CSV, got {error}") from error
+
+
+def _rows(reader: "csv.DictReader[str]", name: str) -> list[PriceRow]:
     lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
     if lacking:
         raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}, got no {lacking[0]}")
@@ -22,6 +31,16 @@ def read_rows(text: str, name: str) -> list[PriceRow]:
             rows.append(read_row(record))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
+    return unique(rows, name)
+
+
+def unique(rows: list[PriceRow], name: str) -> list[PriceRow]:
+    """Return the rows; ValueError where two have one kind, bits and detail."""
+    seen = set()
+    for row in rows:
+        if row.key in seen:
+            raise ValueError(f"{name}: a row must be given once, got {row.key} again")
+        seen.add(row.key)
     return rows
 
 
@@ -36,9 +55,11 @@ def read_row(record: Mapping[str, str | None]) -> PriceRow:
     unit = "pJ/bit" if texts["kind"] in PER_BIT else "pJ/operation"
     require_choice("unit", texts["unit"], (unit,))
     _check_detail(texts["kind"], texts["bits"], texts["detail"])
-    low, mid, high = (float(texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
+    low, mid, high = (_number(column, texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
     if not (0 <= low <= mid <= high and math.isfinite(high)):
         raise ValueError(f"prices must be 0 <= low <= mid <= high, got {low}, {mid}, {high}")
+    if high > MOST_PJ:
+        raise ValueError(f"high_pj must be at most {MOST_PJ:g}, got {high}")
     return PriceRow(
         kind=texts["kind"],
         bits=int(texts["bits"] or 0),
@@ -52,18 +73,25 @@ def read_row(record: Mapping[str, str | None]) -> PriceRow:
     )
 
 
+def _number(column: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{column} must be a number, got {text!r}") from None
+
+
 _DETAILS = {
-    "int_multiply": r"\d+x\d+",
-    "antilog_lookup": r"\d+x\d+",
-    "sram_read_bits": r"[1-9]\d*B",
-    "sram_write_bits": r"[1-9]\d*B",
+    "int_multiply": r"[0-9]{1,6}x[0-9]{1,6}",
+    "antilog_lookup": r"[0-9]{1,6}x[0-9]{1,6}",
+    "sram_read_bits": r"[1-9][0-9]{0,14}B",
+    "sram_write_bits": r"[1-9][0-9]{0,14}B",
     "wire_bits": "1mm",
 }
 
 
 def _check_detail(kind: str, bits: str, detail: str) -> None:
     """Refuse a row that no event and no rule could ever find."""
-    if bits and not bits.isdecimal():
+    if bits and not re.fullmatch("[0-9]{1,9}", bits):
         raise ValueError(f"bits must be a whole number or empty, got {bits!r}")
     if kind in _DETAILS and not re.fullmatch(_DETAILS[kind], detail):
         raise ValueError(f"detail of {kind} must look like {_DETAILS[kind]}, got {detail!r}")

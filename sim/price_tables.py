@@ -13,6 +13,7 @@ Accelergy's energy reference table (ERT) names components and actions; `ert_text
 `read_ert` reads it back: component `lnsim.<kind>.<bits>.<detail>`, one action `access`, pJ.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,9 @@ from ..lns.checks import require_choice
 from .energy import COLUMNS, KINDS, Interval, PriceRow, PriceTable
 from .events import Event
 from .machine import Machine
-from .price_rows import read_row, read_rows
+from .price_rows import read_row, read_rows, unique
 from .sram import NODES, sram_rows
+from .structured import read_text, read_values
 
 _MEMORY_NODES = {f"{nm} nm": nm for nm in NODES if nm != "45"}
 BASES = ("default", "none", *_MEMORY_NODES)
@@ -64,15 +66,11 @@ def load_prices(path: Path, node: str = "45 nm") -> PriceTable:
 
 
 def _read(path: Path, node: str) -> PriceTable:
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".csv":
-        return _laid_over(table_of_node(node), read_rows(text, str(path)))
+        return _laid_over(table_of_node(node), read_rows(read_text(path, f"{path}:"), str(path)))
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError(f"prices must be a .csv, .yaml or .yml file, got {path.name}")
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    values = read_values(path, f"{path}: prices")
     if isinstance(values, Mapping) and "ERT" in values:
         return _laid_over(table_of_node(node), read_ert(values, str(path), table_of_node(node)))
     if not isinstance(values, Mapping) or not isinstance(values.get("prices"), list):
@@ -81,6 +79,7 @@ def _read(path: Path, node: str) -> PriceTable:
         require_choice(f"{path}: key", key, ("base", "prices"))
     base = require_choice(f"{path}: base", values.get("base", "default"), BASES)
     rows = [_yaml_row(row, f"{path}, row {i}") for i, row in enumerate(values["prices"], start=1)]
+    unique(rows, str(path))
     if base != "default":
         memory = _memories(base, rows) if base in _MEMORY_NODES else []
         return PriceTable({row.key: row for row in [*memory, *rows]})
@@ -197,19 +196,21 @@ def read_ert(values: Mapping[str, Any], name: str, base: PriceTable) -> list[Pri
     tables = values["ERT"].get("tables") if isinstance(values["ERT"], Mapping) else None
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"{name}: ERT must hold a list `tables`, got none")
-    return [_ert_row(entry, name, base) for entry in tables]
+    return unique([_ert_row(entry, name, base) for entry in tables], name)
 
 
 def _ert_row(entry: Any, name: str, base: PriceTable) -> PriceRow:
     component = entry.get("name") if isinstance(entry, Mapping) else None
     words = component.split(".", 3) if isinstance(component, str) else []
-    if len(words) != 4 or words[0] != _PREFIX or words[1] not in KINDS or not words[2].isdigit():
+    known = len(words) == 4 and words[0] == _PREFIX and words[1] in KINDS
+    if not known or not re.fullmatch("[0-9]{1,9}", words[2]):
         raise ValueError(
             f"{name}: component must be named {_PREFIX}.<kind>.<bits>.<detail> with a kind of the "
             f"price table, got {component!r}"
         )
     actions = entry.get("actions")
-    energies = [a.get("energy") for a in actions or [] if isinstance(a, Mapping)]
+    listed = actions if isinstance(actions, list) else []
+    energies = [a.get("energy") for a in listed if isinstance(a, Mapping)]
     if len(energies) != 1:
         raise ValueError(f"{name}: {component} must have one action, got {len(energies)}")
     kind, bits, detail = words[1], words[2], "" if words[3] == "-" else words[3]

@@ -10,8 +10,9 @@ from .config import SweepConfig
 from .data_table import DATASETS
 from .energy import Interval, PriceRow, PriceTable
 from .events import NOT_COUNTED
+from .paths import inside, write_atomic
 from .price_rules import RULE_TEXT
-from .store import Record, write_atomic
+from .store import Record
 from .tables import (
     Summary,
     csv_text,
@@ -64,10 +65,14 @@ def write_outputs(folder: Path, config: SweepConfig, records: Sequence[Record]) 
     summaries = summarise(records)
     table = config.price_table()
     picture = accuracy_energy_png(summaries, caption(config), table.node)
-    write_atomic(folder / "results.csv", csv_text([result_row(record) for record in records]))
-    write_atomic(folder / "summary.csv", csv_text([summary_row(row) for row in summaries]))
-    write_atomic(folder / "accuracy_energy.png", picture)
-    write_atomic(folder / "report.html", html(config, records, summaries, picture, table))
+    contents: tuple[str | bytes, ...] = (
+        csv_text([result_row(record) for record in records]),
+        csv_text([summary_row(row) for row in summaries]),
+        picture,
+        html(config, records, summaries, picture, table),
+    )
+    for name, content in zip(OUTPUTS, contents, strict=True):
+        write_atomic(inside(folder, name), content)
     return summaries
 
 

@@ -6,26 +6,16 @@
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .paths import inside, require_folder, write_atomic
+from .record_form import is_record
 from .run_config import RunConfig
 
 Record = dict[str, Any]
 FINISHED = ("ok", "diverged")  # a run that failed is tried again when the sweep is resumed
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: beside its place, then renamed into it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -47,22 +37,23 @@ def failed_record(config: RunConfig, reason: str) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files of one sweep. Raises ValueError where `root` is a file."""
+    """The files of one sweep. Raises ValueError where `root` is a file.
+
+    A path that a link takes out of `root` raises ValueError too.
+    """
 
     root: Path
 
     def __post_init__(self) -> None:
-        for path in (self.root, *self.root.parents):
-            if path.exists() and not path.is_dir():
-                raise ValueError(f"out must be a folder, got the file {path}")
+        require_folder("out", self.root)
 
     def record_path(self, config: RunConfig) -> Path:
         """Where a run's record is or will be."""
-        return self.root / "runs" / f"{config.run_id}.json"
+        return inside(self.root, "runs", f"{config.run_id}.json")
 
     def checkpoint_path(self, config: RunConfig) -> Path:
         """Where a run in progress keeps its state."""
-        return self.root / "checkpoints" / f"{config.run_id}.pt"
+        return inside(self.root, "checkpoints", f"{config.run_id}.pt")
 
     def finished(self, config: RunConfig) -> Record | None:
         """Return the record of a finished run of exactly this configuration, else None.
@@ -70,17 +61,21 @@ class Folder:
         A file that is damaged, of another configuration or machine, or of a run that failed does
         not count.
         """
+        path = self.record_path(config)
         try:
-            record = json.loads(self.record_path(config).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return None
-        if not isinstance(record, dict) or record.get("config") != config.as_dict():
+        if not is_record(record) or record["config"] != config.as_dict():
+            return None
+        if (record["id"], record["label"]) != (config.run_id, config.label):
             return None
         if record.get("accelerator") != config.accelerator().as_dict():  # its file has changed
             return None
         if config.prices is not None and record.get("prices") != config.price_table().digest:
             return None
-        return record if record.get("status") in FINISHED else None
+        finished: Record | None = record if record["status"] in FINISHED else None
+        return finished
 
     def others(self, runs: list[RunConfig]) -> int:
         """Return how many run files there are of configurations that are not among `runs`."""
@@ -89,7 +84,8 @@ class Folder:
 
     def tidy(self) -> None:
         """Remove what a killed worker left half-written, and the folder of checkpoints if empty."""
-        checkpoints = self.root / "checkpoints"
+        checkpoints = inside(self.root, "checkpoints", "any").parent
+        inside(self.root, "runs", "any")
         for left in [*checkpoints.glob("*.partial"), *(self.root / "runs").glob(".*.partial")]:
             left.unlink(missing_ok=True)
         if checkpoints.is_dir() and not any(checkpoints.iterdir()):

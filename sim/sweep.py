@@ -15,10 +15,11 @@ from rich.console import Console
 from .config import SweepConfig
 from .data import locate
 from .data_table import DATASETS
+from .paths import inside, write_atomic
 from .pool import Outcome, Pool, default_workers
 from .progress import PlainReporter, Reporter
 from .run_config import RunConfig
-from .store import Folder, Record, failed_record, write_atomic, write_record
+from .store import Folder, Record, failed_record, write_record
 from .worker import run_one, warm_up
 
 MAX_DEATHS = 2  #: workers a run may take with it before it is given up
@@ -82,7 +83,7 @@ def _write_sweep(folder: Folder, config: SweepConfig) -> None:
     values = {key: value for key, value in config.as_dict().items() if value is not None}
     values.pop("out", None)
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
-    write_atomic(folder.root / "sweep.yaml", text)
+    write_atomic(inside(folder.root, "sweep.yaml"), text)
 
 
 def _announce(reporter: Reporter, folder: Folder, runs: list[RunConfig], done: int) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .paths import readable
 from .systolic import LONGEST
 from .workload import Gemm, Workload, workload_of_layers
 
@@ -27,7 +28,7 @@ def read_topology(path: Path) -> Workload:
     be read.
     """
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+        lines = readable(path).read_bytes().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise ValueError(

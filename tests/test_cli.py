@@ -36,7 +36,7 @@ BAD = {
     "sweep --data imagenet": "data must be one of cifar10, digits, fashion-mnist, mnist, got ",
     "sweep --data mnist": "data set mnist is not in ",
     "sweep --config none.yaml": "config none.yaml must be readable, got No such file or directory",
-    "sweep --config sweep.txt": "config must be a .yaml, .yml or .toml file, got sweep.txt",
+    "sweep --config sweep.txt": "config sweep.txt must be a .yaml, .yml or .toml file, got ",
     "sweep --config broken.yaml": "config broken.yaml must be YAML, got ",
     "sweep --config broken.toml": "config broken.toml must be TOML, got ",
     "sweep --config list.yaml": "config list.yaml must hold keys and values, got list",

@@ -217,7 +217,7 @@ def test_a_user_table_replaces_and_adds_rows(tmp_path: Path) -> None:
         ("0.1", "-0.1", "line 2: prices must be 0 <= low <= mid <= high, got -0.1, 0.2, 0.3"),
         ("0.1", "0.25", "line 2: prices must be 0 <= low <= mid <= high, got 0.25, 0.2, 0.3"),
         ("0.3", "inf", "line 2: prices must be 0 <= low <= mid <= high, got 0.1, 0.2, inf"),
-        ("0.2", "cheap", "line 2: could not convert string to float: 'cheap'"),
+        ("0.2", "cheap", "line 2: mid_pj must be a number, got 'cheap'"),
         ("int_add", "intadd", "line 2: kind must be one of"),
         ("derived", "guess", "line 2: confidence must be one of confirmed, derived, unconfirmed"),
         ("45 nm", "7 nm", "node must be the same in every row, got 45 nm 0.9 V, 7 nm 0.9 V"),

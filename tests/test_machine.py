@@ -107,7 +107,7 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
         get_machine("tpu")
     path = tmp_path / "m.json"
     path.write_text("{}")
-    with pytest.raises(ValueError, match=r"machine must be a \.toml, \.yaml or \.yml file"):
+    with pytest.raises(ValueError, match=r"machine must be a \.yaml, \.yml or \.toml file"):
         Machine.load(path)
     bad = tmp_path / "m.yaml"
     bad.write_text("rows: [")

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -201,12 +202,24 @@ def test_only_what_is_missing_is_done(done: SweepResult) -> None:
     assert [r["history"] for r in again.records] == [r["history"] for r in done.records]
 
 
+def finished_record(run: RunConfig) -> dict[str, Any]:
+    """A record with every field, of a run that took no step."""
+    texts = dict.fromkeys(("overflow_rule", "node", "time"), "")
+    nothing: dict[str, Any] = dict.fromkeys(("reason", "energy", "step", "commit"))
+    return texts | nothing | {
+        "id": run.run_id, "label": run.label, "config": run.as_dict(), "status": "ok",
+        "test_accuracy": 90.0, "history": [], "steps": 0, "steps_per_epoch": 4, "counts": [],
+        "accumulators": [], "events": {}, "versions": {}, "threads": {}, "seconds": 1.0,
+        "machine": {"processor": "p", "cores": 2, "system": "s"},
+    }  # fmt: skip
+
+
 def test_a_record_of_another_configuration_or_a_failed_run_is_not_done(tmp_path: Path) -> None:
     """The file's name alone proves nothing."""
     run, other = TINY.runs()[:2]
     folder = Folder(tmp_path)
     machine = run.accelerator().as_dict()
-    record = {"config": run.as_dict(), "status": "ok", "accelerator": machine}
+    record = finished_record(run) | {"accelerator": machine}
     write_record(folder.record_path(run), record)
     assert folder.finished(run) == record
     write_record(folder.record_path(run), record | {"config": other.as_dict()})
