@@ -117,7 +117,8 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
     """Rough cost of the fast kernel that expands the right operand; infinite without tables."""
     if terms is None:
         return float("inf")
-    padded = -(-columns * terms.bins // terms.width) * terms.width
+    width = terms.width
+    padded = -(-columns * terms.bins // width) * width
     return padded * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
 
 

@@ -7,7 +7,7 @@ last of them.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +54,14 @@ def cut(products: int, lanes: int, rows: int) -> Chunks:
     return Chunks(np.append(start, products), group, fold)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Words:
-    """Codes of a where the kernel reads them: element (i, k) at k * step + i."""
+IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
 
-    memory: npt.NDArray[Any]  #: 1-D, uint8 or uint16
+
+class Layout(NamedTuple):
+    """How words of a come to lie: the code of (i, k) at i + k * step."""
+
+    way: int  #: IN_PLACE; copied in runs of `piece`: ALONG_K or ALONG_ROWS
+    piece: int
     step: int
 
 
@@ -79,20 +82,34 @@ def _pack_along_k(memory, row_at, k_at, size, out):  # type: ignore[no-untyped-d
                 read_1(memory, k_at[u], row_at, whole, out, u * rows + whole, rows - whole)
 
 
-def place_words(a: Codes, k: slice) -> Words:
-    """Return a's codes for the products `k`: in place where rows are neighbours, else packed."""
-    k_at = a.k_at[k]
+def place_words(a: Codes, most: int) -> Layout:
+    """Say how a's codes are to be laid out: in place where rows are neighbours, else packed.
+
+    most: products of a slab; runs along k must not be cut by its end.
+    """
     row_step, k_step = a.steps
     if row_step == 1 and k_step is not None:
-        return Words(a.memory[int(a.row_at[0] + k_at[0]) :], k_step)
-    words = Words(np.empty(k_at.size * a.row_at.size, a.memory.dtype), a.row_at.size)
+        return Layout(IN_PLACE, 1, k_step)
     along_rows = piece_of(a.row_at, row_step)
-    along_k = 16 if k_step == 1 else piece_of(k_at, k_step) if along_rows < 8 else 1
+    along_k = 16 if k_step == 1 else piece_of(a.k_at, k_step) if along_rows < 8 else 1
+    if k_step != 1 and a.k_at.size > most and most % along_k:
+        along_k = 1
     if along_k >= 8:
-        _pack_along_k(a.memory, a.row_at, k_at, min(along_k, 16), words.memory)
+        return Layout(ALONG_K, min(along_k, 16), a.row_at.size)
+    return Layout(ALONG_ROWS, along_rows, a.row_at.size)
+
+
+@njit(cache=True, nogil=True)
+def pack_left(memory, row_at, k_at, way, piece):  # type: ignore[no-untyped-def]
+    """Codes of the products k_at, in a `Layout`'s way: code of (i, k) at i + k * step."""
+    if way == IN_PLACE:
+        return memory[row_at[0] + k_at[0] :]
+    out = np.empty(k_at.size * row_at.size, memory.dtype)
+    if way == ALONG_K:
+        _pack_along_k(memory, row_at, k_at, piece, out)
     else:
-        read_lines(a.memory, k_at, a.row_at, along_rows, words.memory)
-    return words
+        read_lines(memory, k_at, row_at, piece, out)
+    return out
 
 
 @njit(cache=True, nogil=True, parallel=True)

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lns.datapath import Accumulator
-from .bounds import PACKED, ROWS
+from .bounds import PACKED
 from .emit import BLOCK_BYTES
-from .fast import run_tasks
 from .finish import count_left, finish
 from .gather import piece_of
 from .operands import Codes
-from .packing import cut, largest_codes, pack_right, place_words
+from .packing import cut, place_words
+from .slab import run_slab
 from .terms import TermTable
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: 1024 * BLOCK_BYTES = 256 KiB, second-level cache
@@ -49,15 +49,10 @@ class Target:
         return Target(self.memory, self.column_at, self.row_at, unit, self.scale)
 
 
-def _line_zeros(size: int, item: Any) -> npt.NDArray[Any]:
-    """Zeros that start on a 64-byte line: a vector that lies across two costs twice."""
-    room = np.zeros(size + 16, item)
-    start = -room.__array_interface__["data"][0] % 64 // room.itemsize
-    return room[start : start + size]
-
-
 def _task_rows(rows: int, blocks: int) -> int:
     """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
+    if rows <= PACKED:
+        return PACKED
     wanted = -(-2 * numba.get_num_threads() // blocks)
     even = -(-rows // (wanted * PACKED)) * PACKED
     return min(MAX_TASK_ROWS, even)
@@ -72,6 +67,8 @@ def gemm_terms(
     if not rows or not columns:
         return 0
     wanted = -(-columns * terms.bins // terms.width)
+    if rows <= LEAST_ROWS and wanted <= LEAST_BLOCKS and a.k_at.size <= LEAST_PRODUCTS:
+        return _slab(a, b, terms, accumulator, target, LEAST_PRODUCTS)
     products = min(a.k_at.size, _slab_products(rows, wanted))
     blocks = _slab_blocks(rows, products)
     across = blocks * terms.width // terms.bins or 1
@@ -116,65 +113,31 @@ def _slab(
 ) -> int:
     """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
     global replayed_rows
-    item, width = terms.limits.dtype, terms.width
     rows, products = a.row_at.size, a.k_at.size
-    blocks = -(-b.row_at.size * terms.bins // width)
-    acc = _line_zeros(blocks * rows * width, item).reshape(blocks, rows, width)
-    left_range = np.zeros(acc.shape, np.uint8)
-    bound = np.zeros(blocks * -(-rows // ROWS), np.int64)
-    table = terms.table.reshape(-1)
-    zeroward = accumulator.rounding == "toward_zero"
-    padding = np.uint16(terms.padding)
     most = slab_products - slab_products % accumulator.lanes
+    full = cut(min(products, most), accumulator.lanes, terms.rows)
+    rest = products % most or most
+    last = cut(rest, accumulator.lanes, terms.rows) if products > most else full
+    layout = place_words(a, most)
     piece = piece_of(b.row_at, b.steps[0]) if terms.bins == 1 else 1
-    masks = a.memory.dtype.type(terms.masks[0]), np.uint16(terms.masks[1])
-    replayed = 0
-    for k in range(0, products, most):
-        here = slice(k, min(products, k + most))
-        b_k = b.k_at[here]
-        chunks = cut(b_k.size, accumulator.lanes, terms.rows)
-        words = place_words(a, here)
-        left = np.empty((-(-rows // PACKED), b_k.size), a.memory.dtype)
-        largest_codes(words.memory, words.step, rows, masks[0], left)
-        index = np.empty((blocks, b_k.size * width), np.uint16)
-        right = np.empty((blocks, b_k.size), np.float32)
-        pack_right(
-            b.memory,
-            b.row_at,
-            b_k,
-            terms.bins,
-            padding,
-            masks[1],
-            terms.ceilings[1],
-            piece,
-            width,
-            index,
-            right,
-        )
-        counts = run_tasks(
-            words.memory,
-            words.step,
-            rows,
-            _task_rows(rows, blocks),
-            index,
-            left,
-            terms.ceilings[0],
-            right,
-            table,
-            terms.rows,
-            terms.factor,
-            terms.row,
-            chunks.start,
-            chunks.fold,
-            chunks.group,
-            zeroward,
-            terms.chain,
-            terms.limits,
-            acc.reshape(-1),
-            left_range.reshape(-1),
-            bound,
-        )
-        replayed += int(counts.sum())
+    blocks = -(-b.row_at.size * terms.bins // terms.width)
+    left_range = np.zeros((blocks, rows, terms.width), np.uint8)
+    room = np.zeros(left_range.size + 64 // terms.limits.itemsize, terms.limits.dtype)
+    start, replayed = run_slab(
+        (a.memory, a.row_at, a.k_at, *layout),
+        (b.memory, b.row_at, b.k_at, piece),
+        (most, _task_rows(rows, blocks)),
+        terms.read,
+        terms.bins,
+        terms.masks,
+        terms.ceilings,
+        (full.start, full.fold, last.start, last.fold, full.group),
+        (accumulator.rounding == "toward_zero", terms.chain),
+        terms.limits,
+        room,
+        left_range,
+    )
+    acc = room[start : start + left_range.size].reshape(left_range.shape)
     replayed_rows += replayed
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at

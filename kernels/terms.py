@@ -15,7 +15,7 @@ than 2^CLAMP in magnitude, so the product stays within (-1, 1) with the sign it 
 the same integer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -60,30 +60,31 @@ class TermTable:
     table: npt.NDArray[np.floating]  #: (entries, rows); style "bins": entry = code of b * L + bin
     ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: largest |factor|, |table|
     #: of the codes of a, b up to a magnitude
-    masks: tuple[int, int]  #: magnitude of a code of a, b; 0 where its bits do not say its order
-    padding: int  #: an entry of zeros
+    masks: tuple[Any, Any]  #: magnitude of a code of a, b; 0 where its bits do not say its order;
+    #: of a in its codes' unsigned type, of b uint16
+    padding: np.uint16  #: an entry of zeros
     constants: Int64  #: (L,) what a bin is multiplied by; [1] for style "direct"
     limits: npt.NDArray[Any]  #: (lowest, highest accumulator, item bits - W, -1 to wrap or 0)
 
-    @property
-    def width(self) -> int:
-        """Columns of a block."""
-        return BLOCK_BYTES // self.table.itemsize
+    width: int = field(init=False)  #: columns of a block
+    rows: int = field(init=False)  #: of a panel
+    bins: int = field(init=False)  #: accumulators of an output
+    chain: float = field(init=False)  #: what a floating-point sum of terms must stay within
+    read: tuple[Any, ...] = field(init=False)  #: (table 1-D, rows, factor, row, padding)
 
-    @property
-    def chain(self) -> float:
-        """What a floating-point sum of terms must stay within."""
-        return float(1 << (SINGLE_BITS if self.table.itemsize == 4 else DOUBLE_BITS))
-
-    @property
-    def rows(self) -> int:
-        """Rows of a panel."""
-        return self.table.shape[1]
-
-    @property
-    def bins(self) -> int:
-        """Accumulators of an output."""
-        return self.constants.size
+    def __post_init__(self) -> None:
+        single = self.table.itemsize == 4
+        for name, value in (
+            ("width", BLOCK_BYTES // self.table.itemsize),
+            ("rows", self.table.shape[1]),
+            ("bins", self.constants.size),
+            ("chain", float(1 << (SINGLE_BITS if single else DOUBLE_BITS))),
+            (
+                "read",
+                (self.table.reshape(-1), self.table.shape[1], self.factor, self.row, self.padding),
+            ),
+        ):
+            object.__setattr__(self, name, value)
 
 
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
@@ -268,8 +269,8 @@ def term_table(
         (row * (BLOCK_BYTES // entries.itemsize)).astype(np.uint32),
         np.ascontiguousarray(entries),
         (left[1], right[1]),
-        (left[0], right[0]),
-        int(empty[0]),
+        (np.dtype(f"u{a.code_dtype.itemsize}").type(left[0]), np.uint16(right[0])),
+        np.uint16(empty[0]),
         np.array(constants, np.int64),
         _limits(rule, np.int32 if lane is np.float32 else np.int64),
     )

@@ -5,8 +5,6 @@ is over in the time it takes to wake a thread stays on the caller's: at a barrie
 a kernel of 50 microseconds waits for the scheduler, thousands of microseconds.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import RLock
 
 import numba
@@ -14,17 +12,24 @@ import numba
 _LOCK = RLock()
 
 
-@contextmanager
-def parallel(work: int, grain: int) -> Iterator[None]:
+class parallel:  # noqa: N801  # read as `with parallel(work, grain):`
     """Hold the lock; use a thread per `grain` units of `work`, at most Numba's thread count."""
-    with _LOCK:
-        threads = numba.get_num_threads()
-        wanted = max(1, min(threads, work // grain))
-        if wanted == threads:
-            yield
-            return
-        numba.set_num_threads(wanted)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(threads)
+
+    __slots__ = ("_before", "_most")
+
+    def __init__(self, work: int, grain: int) -> None:
+        self._most = work // grain
+
+    def __enter__(self) -> None:
+        _LOCK.acquire()
+        self._before = numba.get_num_threads()
+        wanted = max(1, min(self._before, self._most))
+        if wanted == self._before:
+            self._before = 0
+        else:
+            numba.set_num_threads(wanted)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            numba.set_num_threads(self._before)
+        _LOCK.release()

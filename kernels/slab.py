@@ -1,0 +1,61 @@
+"""A slab of a product in one compiled call: pack both operands, run the tasks, all products of k.
+
+One call, because the five functions below take longer to be called from Python than a small product
+takes to compute.
+"""
+
+import numpy as np
+from numba import njit
+
+from .bounds import PACKED, ROWS
+from .emit import BLOCK_BYTES
+from .fast import run_tasks
+from .packing import largest_codes, pack_left, pack_right
+
+
+@njit(cache=True, nogil=True)
+def run_slab(  # type: ignore[no-untyped-def]
+    left, right, sizes, tables, bins, masks, ceilings, cuts, rule, limits, room, left_range
+):
+    """Return (where the accumulators (blocks, rows, width) start in `room`, rows replayed).
+
+    room: zeros, with 64 bytes to spare: a vector that lies across two cache lines costs twice.
+    left_range: zeros of the accumulators' shape, set where one leaves its range.
+    left: (memory, row_at, k_at, way, piece, step), see `packing.Layout`. right: (memory, column_at,
+    k_at, piece). sizes: (products of a slab, rows of a task). tables: (table, rows, factor, row,
+    padding). ceilings: of the codes of a, b. cuts: (start, fold) of a full slab, of the last one,
+    products of a group or 0. rule: (toward zero, what a floating-point sum may reach).
+    """
+    a_memory, row_at, a_k_at, way, a_piece, step = left
+    b_memory, column_at, b_k_at, b_piece = right
+    most, task_rows = sizes
+    table, table_rows, factor, row, padding = tables
+    full_start, full_fold, last_start, last_fold, group = cuts
+    zeroward, chain = rule
+    rows, products, width = row_at.size, a_k_at.size, BLOCK_BYTES // table.itemsize
+    blocks = -(-column_at.size * bins // width)
+    start_at = (-room.ctypes.data % 64) // room.itemsize
+    acc = room[start_at : start_at + blocks * rows * width]
+    flags = left_range.reshape(-1)
+    bound = np.zeros(blocks * -(-rows // ROWS), np.int64)
+    replayed = np.int64(0)
+    for first in range(0, products, most):
+        last = min(products, first + most)
+        count = last - first
+        whole = count == most
+        start, fold = (full_start, full_fold) if whole else (last_start, last_fold)
+        words = pack_left(a_memory, row_at, a_k_at[first:last], way, a_piece)
+        largest = np.empty((-(-rows // PACKED), count), a_memory.dtype)
+        largest_codes(words, step, rows, masks[0], largest)
+        index = np.empty((blocks, count * width), np.uint16)
+        peaks = np.empty((blocks, count), np.float32)
+        pack_right(
+            b_memory, column_at, b_k_at[first:last], bins, padding, masks[1], ceilings[1], b_piece,
+            width, index, peaks,
+        )  # fmt: skip
+        counts = run_tasks(
+            words, step, rows, task_rows, index, largest, ceilings[0], peaks, table, table_rows,
+            factor, row, start, fold, group, zeroward, chain, limits, acc, flags, bound,
+        )  # fmt: skip
+        replayed += counts.sum()
+    return start_at, replayed
