@@ -40,7 +40,7 @@ def _shift_chunk(code, start, up, down, source_top, sign_shift, rule, out):  # t
     half, rest = np.int32((1 << down) >> 1), np.int32((1 << down) - 1)
     for i in range(code.size):
         stored = np.int32(code[i]) & source_top
-        exact = np.int32((stored << up) + start)
+        exact = np.int32((stored << up) + start[i if start.size > 1 else 0])
         kept = np.int32(exact >> down)
         over = np.int32(exact & rest)
         kept += np.int32(over > half) | (np.int32((over == half) & (half > 0)) & kept)
@@ -55,14 +55,17 @@ def _shift_chunk(code, start, up, down, source_top, sign_shift, rule, out):  # t
 
 @njit(cache=True, nogil=True, parallel=True)
 def _shift(code, start, up, down, source_top, sign_shift, top, low, zero, sign_bit, out):  # type: ignore[no-untyped-def]
-    """out = RN_even((e * 2^up + start) / 2^down) of every code; counts as `_map`'s."""
+    """out = RN_even((e * 2^up + start) / 2^down) of every code; counts as `_map`'s.
+
+    start: int32, one, or one per element.
+    """
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
     rule = np.int32(top), np.int32(low), np.int32(zero), np.int32(sign_bit)
     for task in prange(counts.shape[0]):
         part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
         counts[task] = _shift_chunk(
             code[part],
-            np.int32(start),
+            start[part] if start.size > 1 else start,
             np.int32(up),
             np.int32(down),
             np.int32(source_top),
@@ -146,6 +149,13 @@ def requantise_fast(
     if all(scale.ndim == 0 for scale in pair):
         code, counts = _one(array.code, array.fmt, int(pair[0]), fmt, int(pair[1]))
         return LNSArray(code, settled, fmt), counts
+    up, down = _places(array.fmt, fmt)
+    start = (pair[0] << up) - (pair[1] << down)
+    if np.abs(start).max(initial=0) < _FAR:
+        flat = _plain(array.code)
+        starts = np.broadcast_to(start, array.shape).astype(np.int32).reshape(-1)
+        code, counts = _shifted(flat, starts, array.fmt, fmt)
+        return LNSArray(code.reshape(array.shape), settled, fmt), counts
     counts = EncodeCounts(0, 0, 0)
     old, new = (np.broadcast_to(scale, array.shape) for scale in pair)
     for before, after in np.unique(np.stack([old.ravel(), new.ravel()]), axis=1).T.tolist():
@@ -155,6 +165,30 @@ def requantise_fast(
     return LNSArray(out, settled, fmt), counts
 
 
+def _plain(code: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Codes in a row, in memory of the kind that Numba has compiled for."""
+    return np.require(code, None, ("C", "W", "A")).reshape(-1)
+
+
+def _places(source: LNSFormat, target: LNSFormat) -> tuple[int, int]:
+    """(up, down): a source step is 2^up / 2^down target steps."""
+    finer = target.gamma.bit_length() - source.gamma.bit_length()
+    return max(0, finer), max(0, -finer)
+
+
+def _shifted(
+    flat: npt.NDArray[Any], start: npt.NDArray[np.int32], source: LNSFormat, target: LNSFormat
+) -> tuple[npt.NDArray[Any], EncodeCounts]:
+    """Requantise by arithmetic in 32 bits; start: one, or one per element, below _FAR."""
+    out = np.empty(flat.size, target.code_dtype)
+    rule = target.max_exponent, target.min_exponent, int(source.zero), 1 << target.exponent_bits
+    fields = source.max_exponent, source.exponent_bits
+    with parallel(flat.size, 16 * _CHUNK):
+        tasks = _shift(flat, start, *_places(source, target), *fields, *rule, out)
+    saturated, underflowed = (int(count) for count in tasks.sum(axis=0))
+    return out, EncodeCounts(flat.size, saturated, underflowed)
+
+
 def _one(
     code: npt.NDArray[Any], source: LNSFormat, offset: int, target: LNSFormat, new_offset: int
 ) -> tuple[npt.NDArray[Any], EncodeCounts]:
@@ -162,24 +196,15 @@ def _one(
 
     By arithmetic in 32 bits, or by table where the offsets are too far apart for it.
     """
-    flat = np.ascontiguousarray(code).reshape(-1)
-    up = max(0, target.gamma.bit_length() - source.gamma.bit_length())
-    down = max(0, source.gamma.bit_length() - target.gamma.bit_length())
+    flat = _plain(code)
+    up, down = _places(source, target)
     start = (offset << up) - (new_offset << down)
+    if abs(start) < _FAR:
+        out, counts = _shifted(flat, np.array([start], np.int32), source, target)
+        return out.reshape(code.shape), counts
+    found = np.empty(code.size, np.uint16)
     with parallel(flat.size, 16 * _CHUNK):
-        if abs(start) < _FAR:
-            out = np.empty(code.size, target.code_dtype)
-            rule = (
-                target.max_exponent,
-                target.min_exponent,
-                int(source.zero),
-                1 << target.exponent_bits,
-            )
-            fields = source.max_exponent, source.exponent_bits
-            tasks = _shift(flat, start, up, down, *fields, *rule, out)
-        else:
-            out = np.empty(code.size, np.uint16)
-            tasks = _map(_table(source, offset, target, new_offset), flat, out)
+        tasks = _map(_table(source, offset, target, new_offset), flat, found)
     saturated, underflowed = (int(count) for count in tasks.sum(axis=0))
-    stored = out.astype(target.code_dtype, copy=False).reshape(code.shape)
+    stored = found.astype(target.code_dtype, copy=False).reshape(code.shape)
     return stored, EncodeCounts(code.size, saturated, underflowed)

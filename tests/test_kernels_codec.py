@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from lnsim.kernels import EncodeCounts, quantise, requantise_fast, to_float32
 from lnsim.kernels.encoders import CHUNK, step_table
+from lnsim.lns.arith import requantise
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.checks import NonFiniteError
 from lnsim.lns.codec import decode, encode
@@ -31,6 +33,7 @@ from lnsim.lns.format import (
     LNSFormat,
 )
 from lnsim.lns.oracle import requantise_one
+from lnsim.lns.testing import lns_arrays
 from lnsim.lns.thresholds import thresholds
 
 LNS_FORMATS = [LNS8, LNS16_UPDATE, LNSFormat(4, 1), LNSFormat(3, 1, zero=False), LNSFormat(9, 64)]
@@ -324,6 +327,42 @@ def test_requantise_takes_a_scale_per_row() -> None:
     ]
     np.testing.assert_array_equal(got.code, np.stack([part[0].code for part in parts]))
     assert counts == parts[0][1] + parts[1][1] + parts[2][1]
+
+
+@given(data=st.data())
+def test_requantise_between_scales_per_channel(data: st.DataObject) -> None:
+    """Old and new scales per tensor, row, column or element, near and far: the oracle's codes, and
+    those of lns.requantise; the counts are those of the elements."""
+    pair = []
+    for _ in range(2):
+        bits, octave = data.draw(st.integers(2, 10)), data.draw(st.integers(0, 6))
+        pair.append(LNSFormat(bits, 2**octave, data.draw(st.booleans())))
+    old, new = pair
+    rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
+    code = data.draw(lns_arrays(old, (rows, columns), 0)).code
+    shapes = st.sampled_from([(), (rows, 1), (1, columns), (columns,), (rows, columns)])
+    near = st.integers(-200, 200)
+    steps = near if data.draw(st.booleans()) else st.sampled_from([-(2**31), -(2**29), 0, 2**30])
+    scales = [data.draw(hnp.arrays(np.int32, data.draw(shapes), elements=steps)) for _ in range(2)]
+    before, after = (int(scale) if scale.ndim == 0 else scale for scale in scales)
+    array = LNSArray(code, before, old)
+    got, counts = requantise_fast(array, new, after)
+    assert_same(got, requantise(array, new, after))
+    whole = [np.broadcast_to(scale, code.shape).tolist() for scale in scales]
+    wanted = [
+        [
+            requantise_one(int(code[i, j]), whole[0][i][j], old, new, whole[1][i][j])
+            for j in range(columns)
+        ]
+        for i in range(rows)
+    ]
+    np.testing.assert_array_equal(got.code, wanted)
+    alone = EncodeCounts(0, 0, 0)
+    for i in range(rows):
+        for j in range(columns):
+            one = LNSArray(code[i, j].reshape(1), whole[0][i][j], old)
+            alone = alone + requantise_fast(one, new, whole[1][i][j])[1]
+    assert counts == alone
 
 
 def test_requantise_counts_what_it_loses() -> None:
