@@ -6,8 +6,8 @@ bounded, rounding by rounding: e = 2^-24 for each operation, two for exp and exp
 last place), carried along from step to step. A result that is rounded to a lattice must be equal
 unless the float64 value lies within that bound of a rounding boundary; those are counted.
 
-One thing is not as published: integer Madam starts from uniformly drawn exponents there and from
-the network's own weights here.
+One thing is not as published: integer Madam starts from uniformly drawn exponents there, here from
+the network's own weights unless it is told otherwise.
 """
 
 import math
