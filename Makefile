@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test thorough check format lint types wheel bench docs clean
+.PHONY: setup demo test fuzz thorough check format lint types wheel bench docs clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,11 @@ test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
 check: lint types test
+
+# bad input, long: prints how many inputs were tried, refused and answered
+FUZZ_EXAMPLES ?= 300
+fuzz: setup
+	HYPOTHESIS_PROFILE=thorough LNSIM_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -n 0 tests/fuzz
 
 thorough: setup
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n auto

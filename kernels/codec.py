@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lns.array import FloatArray, IntArray, LNSArray, Offset
-from ..lns.checks import NonFiniteError, require_choice, require_int
+from ..lns.checks import NonFiniteError, as_array, require_choice, require_int
 from ..lns.codec import ROUNDINGS, default_offset, floor_steps, split_float
 from ..lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
 from ..lns.float_codec import encode_float as lns_encode_float
@@ -57,9 +57,9 @@ def quantise(
     raises: NonFiniteError for a NaN or infinity in an LNS or integer format (and wherever a scale
     is sought), ValueError and TypeError for other arguments.
     """
-    x = np.asarray(x)
-    x = x if x.flags.writeable else x.copy()  # Numba compiles anew for read-only memory
+    x = as_array("x", x)
     _check_arguments(x, fmt, offset, scaling)
+    x = np.require(x, None, ("W", "A"))  # Numba compiles anew for other memory
     with parallel(x.size, _GRAIN):
         if isinstance(fmt, LNSFormat):
             require_choice("rounding", rounding, ROUNDINGS)

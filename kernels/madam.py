@@ -3,13 +3,17 @@
 The operations and their order are those of `sim.madam` in float32, so the bits are the same.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from ..lns.checks import require_int
 from .threads import parallel
 
 _CHUNK = 1 << 12  # elements per task
+_MOST = 3e38  # below the largest float32
 
 
 @njit(cache=True, nogil=True)
@@ -69,6 +73,36 @@ def _move(code, gradient, v, scalars, exponent_bits, counts):  # type: ignore[no
     return True
 
 
+def _check_arrays(code: Any, gradient: Any, v: Any) -> None:
+    """Refuse what the loop could not walk: it reads and writes memory by its length alone."""
+    for name, array, dtype in (
+        ("code", code, np.int32),
+        ("gradient", gradient, np.float32),
+        ("v", v, np.float32),
+    ):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype:
+            got = getattr(array, "dtype", type(array).__name__)
+            raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {got}")
+        if array.shape != code.shape:
+            raise ValueError(f"{name} must have code's shape {code.shape}, got {array.shape}")
+        if not array.flags.c_contiguous or not array.flags.aligned:
+            raise ValueError(f"{name} must be C-contiguous, got strides {array.strides}")
+        if name != "gradient" and not array.flags.writeable:
+            raise ValueError(f"{name} must be writable, got read-only memory")
+
+
+def _check_numbers(lr_factor: Any, beta2: Any, g_bound: Any) -> None:
+    for name, value in (("lr_factor", lr_factor), ("beta2", beta2), ("g_bound", g_bound)):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= beta2 < 1:
+        raise ValueError(f"beta2 must be at least 0 and below 1, got {beta2}")
+    if not 0 < g_bound < _MOST:
+        raise ValueError(f"g_bound must be above 0 and below {_MOST:g}, got {g_bound}")
+    if not 0 <= lr_factor < _MOST:
+        raise ValueError(f"lr_factor must be at least 0 and below {_MOST:g}, got {lr_factor}")
+
+
 def move_codes(
     code: npt.NDArray[np.int32],
     gradient: npt.NDArray[np.float32],
@@ -83,8 +117,15 @@ def move_codes(
 
     code: LNS codes without zero, `sign << E | e`; step counts from 1. Returns how many elements had
     the undefined direction 0/0, passed the top exponent and passed the lowest (both are clamped);
-    None, with nothing written, if the gradient is not finite everywhere.
+    None, with nothing written, if the gradient is not finite everywhere. Raises TypeError for
+    arrays of another dtype, ValueError for other shapes and layouts, memory that cannot be written,
+    and numbers out of range: step below 1, exponent_bits outside 2..15, beta2 outside 0..1, g_bound
+    not above 0, lr_factor negative, either beyond float32.
     """
+    _check_arrays(code, gradient, v)
+    require_int("step", step, 1, 1 << 53)
+    require_int("exponent_bits", exponent_bits, 2, 15)
+    _check_numbers(lr_factor, beta2, g_bound)
     values = (beta2, 1.0 - beta2, 1.0 - beta2**step, g_bound, lr_factor)
     scalars = tuple(np.float32(value) for value in values)
     counts = np.zeros((-(-code.size // _CHUNK), 3), np.int64)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..lns.accumulator import Accumulator
 from ..lns.array import FloatArray, IntArray, LNSArray
-from ..lns.checks import NonFiniteError, require_choice
+from ..lns.checks import NonFiniteError, require_choice, require_kind
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ..lns.sums import accumulator_format
 from .operands import Gathered, Matrix, Place, evenly, kind_of, plain_array
@@ -67,10 +67,11 @@ def matmul_counted(
     was saturated or wrapped; with a float accumulator, outputs that are not finite; style "log":
     outputs of which a sum was saturated.
     """
+    _check_kinds(a, b, datapath)
     if a.ndim == 3 or b.ndim == 3:
         return _batched(a, b, lambda x, y: matmul_counted(x, y, datapath, backend))
     _check(a, b, datapath)
-    if backend != "cpu":
+    if require_choice("backend", backend, BACKENDS) != "cpu":
         a, b = plain_array(a), plain_array(b)
     return _backend(backend).matmul_counted(a, b, datapath)
 
@@ -84,6 +85,7 @@ def matmul_real(
     and counted as overflowed. place: where to write the values (None: a new array (M, N)); then
     its memory is returned. Batches as in `matmul`, without a place.
     """
+    _check_kinds(a, b, datapath)
     if a.ndim == 3 or b.ndim == 3:
         if place is not None:
             raise ValueError(f"place must be None for a batch, got {place!r}")
@@ -92,6 +94,7 @@ def matmul_real(
     rows, columns = a.shape[0], b.shape[1]
     cpu: Any = _backend("cpu")
     if place is not None:
+        require_kind("place", place, Place)
         if place.row_at.shape != (rows,) or place.column_at.shape != (columns,):
             raise ValueError(
                 f"place must be for a result of shape {(rows, columns)}, got "
@@ -163,7 +166,6 @@ def _member(array: Any, i: int) -> Any:
 
 def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
     """Refuse what does not make a product; see `matmul`."""
-    _check_kinds(a, b, datapath)
     _check_shapes(a, b)
     _check_offset("a", a, axis=1)
     _check_offset("b", b, axis=0)
@@ -180,7 +182,6 @@ def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
 def _backend(name: str) -> Backend:
     """Import the backend called `name`."""
     built = ", ".join(sorted(known for known, module in BACKENDS.items() if module))
-    require_choice("backend", name, BACKENDS)
     if not BACKENDS[name]:
         raise NotImplementedError(f"backend must be one of {built}, got {name!r}: not built yet")
     module: Any = import_module(BACKENDS[name], __package__)

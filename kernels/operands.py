@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lns.array import CodeArray, Offset
+from ..lns.checks import require_int
 from ..lns.format import Format
 from .gather import gather
 
@@ -47,6 +48,7 @@ class Gathered:
     transposed: bool = False
 
     def __post_init__(self) -> None:
+        _require_codes(self.array)
         if not isinstance(self.array.offset, int):
             raise ValueError(
                 f"array must have one offset for the whole tensor, got {self.array.offset.shape}"
@@ -54,8 +56,9 @@ class Gathered:
         if not self.array.code.flags.c_contiguous:
             raise ValueError(f"array must be C-contiguous, got strides {self.array.code.strides}")
         for at in (self.row_at, self.k_at):
-            if at.ndim != 1 or at.dtype != np.int64:
-                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {at.dtype}")
+            if not isinstance(at, np.ndarray) or at.ndim != 1 or at.dtype != np.int64:
+                got = f"{at.ndim}-d {at.dtype}" if isinstance(at, np.ndarray) else repr(at)
+                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {got}")
         first = [int(at.min()) if at.size else 0 for at in (self.row_at, self.k_at)]
         last = [int(at.max()) if at.size else 0 for at in (self.row_at, self.k_at)]
         if sum(first) < 0 or (self.row_at.size and self.k_at.size and sum(last) >= self.array.size):
@@ -114,9 +117,20 @@ class Place:
     unit: bool  #: column_at is 0, 1, 2, ...
 
 
+def _require_codes(array: object) -> None:
+    if not isinstance(array, CodeArray):
+        raise TypeError(
+            f"array must be an LNSArray, FloatArray or IntArray, got {type(array).__name__}"
+        )
+
+
 def with_code(array: CodeArray, code: npt.NDArray[Any]) -> CodeArray:
-    """Return other codes under the same format and (per tensor) scale."""
-    assert isinstance(array.offset, int)
+    """Return other codes under the same format and scale; ValueError unless that is one number."""
+    _require_codes(array)
+    if not isinstance(array.offset, int):
+        raise ValueError(
+            f"array must have one offset for the whole tensor, got {array.offset.shape}"
+        )
     kind: Any = type(array)
     made: CodeArray = kind(code, array.offset, array.fmt)
     return made
@@ -160,14 +174,20 @@ def _codes(operand: Matrix, transposed: bool) -> Codes:
     return Codes(_unsigned(memory), row_at, k_at, steps)
 
 
-@lru_cache(maxsize=256)
 def evenly(count: int, step: int) -> Int64:
     """Offsets 0, step, 2 step, ...; shared, not to be written."""
+    return _evenly(
+        require_int("count", count, 0, 1 << 31), require_int("step", step, -(1 << 31), 1 << 31)
+    )
+
+
+@lru_cache(maxsize=256)
+def _evenly(count: int, step: int) -> Int64:
     return np.arange(count, dtype=np.int64) * step
 
 
 def _unsigned(code: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Codes by their bits, as table indices; read-only ones copied: kernels know writable memory
-    (Numba would compile them anew for the other kind)."""
-    code = code if code.flags.writeable else code.copy()
+    """Codes by their bits, as table indices; read-only and unaligned ones copied: kernels know
+    the usual memory (Numba would compile them anew for another kind)."""
+    code = np.require(code, None, ("W", "A"))
     return code.view(f"u{code.dtype.itemsize}") if code.dtype.kind == "i" else code

@@ -102,6 +102,15 @@ def to_float32(array: CodeArray) -> npt.NDArray[np.float32]:
     Too small gives zero; infinities and NaNs of a FloatFormat stay. A finite value beyond
     float32's range raises OverflowError naming the first index.
     """
+    if not isinstance(array, CodeArray):
+        raise TypeError(
+            f"array must be an LNSArray, FloatArray or IntArray, got {type(array).__name__}"
+        )
+    return _values(array).reshape(array.shape)
+
+
+def _values(array: CodeArray) -> npt.NDArray[np.float32]:
+    """The values; those of a single number may have an axis."""
     if isinstance(array.offset, int):
         if array.fmt.bits <= MAX_TABLE_BITS and not _beyond(array.fmt, array.offset):
             return _one_offset(array, array.offset)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .checks import require_kind
+from .checks import as_array, require_kind
 from .format import FloatFormat, IntFormat, LNSFormat
 from .operators import Operators
 
@@ -21,7 +21,7 @@ def require_offset(offset: object, shape: tuple[int, ...]) -> Offset:
     """
     if type(offset) is int and _LEAST <= offset <= _MOST:
         return offset
-    whole = np.asarray(offset)
+    whole = as_array("offset", offset)
     if whole.dtype.kind not in "iu":
         raise TypeError(f"offset must be an integer, got {offset!r}")
     if whole.size and (whole.min() < _LEAST or whole.max() > _MOST):

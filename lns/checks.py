@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 
 class NonFiniteError(ValueError):
     """A finite array holds a NaN or an infinity; the message names the first index."""
@@ -49,6 +51,14 @@ def require_power_of_two(name: str, value: object, low: int, high: int) -> int:
     if number < 1 or number & (number - 1):
         raise ValueError(f"{name} must be a power of two, got {_shown(number)}")
     return require_int(name, number, low, high)
+
+
+def as_array(name: str, value: object) -> np.ndarray:
+    """Return `value` as a numpy array; TypeError for what is none, such as rows of two lengths."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from error
 
 
 def require_kind(name: str, value: object, kind: type) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .array import CodeArray, FloatArray, IntArray, LNSArray, Offset, require_offset
-from .checks import NonFiniteError, require_choice, require_int
+from .checks import NonFiniteError, as_array, require_choice, require_int
 from .float_codec import decode_float, decode_int, encode_float, encode_int
 from .format import FloatFormat, Format, IntFormat, LNSFormat
 from .thresholds import MAX_STEPS, pow2_fixed, thresholds
@@ -41,7 +41,7 @@ def encode(
     Raises NonFiniteError (a ValueError) naming the first NaN or infinity in C order for LNS and
     integer formats, ValueError and TypeError for other arguments.
     """
-    real = np.asarray(x)
+    real = as_array("x", x)
     if real.dtype not in (np.float32, np.float64):
         raise TypeError(f"x must be float32 or float64, got {real.dtype}")
     if offset is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .array import FloatArray, IntArray, Offset
-from .checks import NonFiniteError
+from .checks import NonFiniteError, as_array
 from .format import FloatFormat, IntFormat
 
 _MANTISSA = 52  # fraction bits of a float64, IEEE 754
@@ -146,7 +146,7 @@ def amax_offset(x: npt.ArrayLike, fmt: FloatFormat | IntFormat) -> int:
     x: float32 or float64, finite (else NonFiniteError); 0 for an all-zero or empty x. A float's
     o may be negative: the largest magnitude then lies in the format's top octave.
     """
-    real = np.asarray(x)
+    real = as_array("x", x)
     if real.dtype not in (np.float32, np.float64):
         raise TypeError(f"x must be float32 or float64, got {real.dtype}")
     if not isinstance(fmt, FloatFormat | IntFormat):

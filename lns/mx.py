@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .array import FloatArray, IntArray
-from .checks import NonFiniteError, require_int
+from .checks import NonFiniteError, as_array, require_int
 from .codec import decode
 from .float_codec import encode_float, encode_int
 from .format import FloatFormat, IntFormat
@@ -117,7 +117,7 @@ def _shared_exponents(largest: npt.NDArray[Any], fmt: MXFormat) -> npt.NDArray[n
 
 
 def _checked(x: npt.ArrayLike, fmt: MXFormat, axis: int) -> tuple[npt.NDArray[Any], int]:
-    real = np.asarray(x)
+    real = as_array("x", x)
     if real.dtype not in (np.float32, np.float64):
         raise TypeError(f"x must be float32 or float64, got {real.dtype}")
     if not isinstance(fmt, MXFormat):

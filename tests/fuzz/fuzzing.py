@@ -75,6 +75,7 @@ def attempt(
     inputs: Any = (),
     refusals: tuple[type[BaseException], ...] = REFUSALS,
     rule: re.Pattern[str] = RULE,
+    seconds: float = LIMIT_SECONDS,
 ) -> Answer | None:
     """Return the call's answer, None where it refused its input; anything else fails the test.
 
@@ -82,7 +83,7 @@ def attempt(
     """
     before = [(array, array.tobytes(), array.dtype, array.shape) for array in arrays_in(inputs)]
     try:
-        with limited(), warnings.catch_warnings():
+        with limited(seconds), warnings.catch_warnings():
             warnings.simplefilter("error")
             value = call()
     except refusals as error:
