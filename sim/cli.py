@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+LONGEST = 1000  # characters of a message; what was got may be a whole file
+
 
 class CommandError(Exception):
     """A mistake of the user; the message is one line."""
@@ -122,7 +124,8 @@ def one_line(error: BaseException) -> str:
     """Return an error's message on one line; an OSError's names its file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _fail(text: str) -> int:

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, settings
 EXAMPLES = int(os.environ.get("LNSIM_FUZZ_EXAMPLES", "0"))  # 0: the ordinary test run's few
 SHRINK = os.environ.get("LNSIM_FUZZ_SHRINK", "1") != "0"  # 0: a failure at once, as it was met
 LIMIT_SECONDS = 20.0
-LONGEST_MESSAGE = 3000  # characters; an array's repr may be in it
+LONGEST_MESSAGE = 20_000  # characters; an array or a line of a file may be in it
 REFUSALS = (ValueError, TypeError, OverflowError, NotImplementedError)
 RULE = re.compile(r"\b(must|needs|cannot|unrecognized|expected|required|invalid)\b")
 COUNTS: dict[str, Counter[str]] = {}

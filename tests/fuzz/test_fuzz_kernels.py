@@ -167,7 +167,7 @@ def compiled() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@fuzz(ordinary=12, weight=0.3)
+@fuzz(ordinary=4, weight=0.3)
 @given(data=st.data())
 def test_a_call_answers_or_refuses(name: str, data: st.DataObject) -> None:
     """A function gives lnsim.lns' answer or a documented exception, and leaves its input."""

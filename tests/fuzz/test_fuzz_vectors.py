@@ -36,7 +36,7 @@ def read(path: Path) -> int:
     return groups
 
 
-@fuzz(ordinary=25)
+@fuzz(ordinary=15)
 @given(data=st.data())
 def test_vectors(data: st.DataObject, vectors: tuple[Path, dict[str, Any]]) -> None:
     """A changed file is refused in one line, or its groups are whole."""
