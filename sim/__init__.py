@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .blocks import matmul_mx
     from .conv import Conv2d
     from .conversion import convert
     from .layers import Linear
@@ -40,9 +41,11 @@ __all__ = [
     "get_recipe",
     "lns_recipe",
     "make_optimiser",
+    "matmul_mx",
     "trace_step",
 ]
 _HOMES = {
+    "blocks": ("matmul_mx",),
     "conv": ("Conv2d",),
     "conversion": ("convert",),
     "layers": ("Linear",),

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from ..kernels import Gathered, Place, with_code
 from ..lns.array import CodeArray
 from ..lns.format import LNSFormat
+from .blocks import keep, turned
 from .layers import Mapped, require_float32, run_backward
 from .recipe import Recipe
 
@@ -106,6 +107,7 @@ class ConvFunction(torch.autograd.Function):
         ctx.layer, ctx.size, ctx.has_bias = layer, tuple(x.shape[2:]), bias is not None
         ctx.activation = layer.encode_activation(x.detach().numpy())
         ctx.weight = layer.weight_operand(weight)
+        keep(ctx, activation=x.detach().numpy(), weight=weight.detach().numpy())
         ctx.padded = padded(ctx.activation.code, layer.pads())
         ctx.out_size = layer.out_size(ctx.size)
         y = np.empty((x.shape[0], layer.out_channels, *ctx.out_size), np.float32)
@@ -130,11 +132,14 @@ def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
     n, channels, height, width = error.shape
     plane = height * width
     k_at = positions(n, channels * plane, (height, width), width, 1)
+    activation, wide = turned(ctx, "activation", "dw"), ctx.padded
+    if activation is not ctx.activation:
+        wide = padded(activation.code, layer.pads())
     parts = []
     for g, w in enumerate(layer.split(ctx.weight.code)):
         inputs, outputs = w.shape[1], w.shape[0]
         rows = (g * outputs + np.arange(outputs)) * plane
-        columns = patches(ctx.padded, ctx.activation, layer.shape, g * inputs, inputs)
+        columns = patches(wide, activation, layer.shape, g * inputs, inputs)
         parts.append(layer.gemm("dw", Gathered(error, rows, k_at), columns))
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return whole.reshape(ctx.weight.shape)
@@ -152,12 +157,13 @@ def _input_gradient(ctx: Any, error: CodeArray) -> Array:
     around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
     wide = padded(spread(error.code, layer.strides, (extra[0], extra[1])), (around[0], around[1]))
     dx = np.empty((error.shape[0], layer.in_channels, *ctx.size), np.float32)
-    for g, w in enumerate(layer.split(ctx.weight.code)):
+    weight = turned(ctx, "weight", "dx")
+    for g, w in enumerate(layer.split(weight.code)):
         inputs, outputs = w.shape[1], w.shape[0]
         shape = layer.kernel, (1, 1), layer.dilations
         columns = patches(wide, error, shape, g * outputs, outputs)
         flipped = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, inputs)
-        kernel = with_code(ctx.weight, np.ascontiguousarray(flipped))
+        kernel = with_code(weight, np.ascontiguousarray(flipped))
         layer.gemm("dx", columns, kernel, image_place(dx, g * inputs, inputs))
     return dx
 

@@ -9,12 +9,14 @@ Words that move are no matter of this file: step_cost.py counts them, from a mac
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lns.checks import require_choice, require_int
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
+from ..lns.mx_format import AnyFormat, MXFormat
+from .event import Event, Events, add_events
+from .mx_events import mx_events
 
 PHASES = ("forward", "dx", "dw", "update")
 RULES = ("sgd", "adamw", "madam", "integer-madam", "lns-madam")
@@ -26,26 +28,8 @@ NOT_COUNTED = (
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Event:
-    """One kind of work. bits: width (0 where the count itself is in bits). detail: e.g. `8x9`."""
-
-    kind: str
-    bits: int = 0
-    detail: str = ""
-
-
-Events = dict[Event, int]
-
-
-def add_events(total: Events, events: Mapping[Event, int]) -> None:
-    """Add the counts of `events` into `total`."""
-    for event, count in events.items():
-        total[event] = total.get(event, 0) + count
-
-
 def gemm_events(
-    datapath: AnyDatapath, a_fmt: Format, b_fmt: Format, m: int, n: int, k: int
+    datapath: AnyDatapath, a_fmt: AnyFormat, b_fmt: AnyFormat, m: int, n: int, k: int
 ) -> Events:
     """Return the events of one GEMM (m, k) x (k, n).
 
@@ -57,6 +41,7 @@ def gemm_events(
     Float with a float accumulator: float_multiply (detail significands and exponent width) and
     float_add (accumulator's format). Float with a fixed accumulator: significand_multiply,
     exponent_add, shift, accumulate. Integer: int_multiply, accumulate (its alignment is wires).
+    MX: see mx_events.
     lanes V > 1: v products of a group make v - 1 tree_add of growing width and one accumulate, so
     that adds and products stay equal in number ("bins": an accumulate per product).
     Per output: convert, W bits to fp32 (a float accumulator needs none). register_bits: operand,
@@ -71,7 +56,7 @@ def gemm_events(
 
 @lru_cache(maxsize=4096)
 def _compute_events(
-    datapath: AnyDatapath, a: Format, b: Format, outputs: int, k: int
+    datapath: AnyDatapath, a: AnyFormat, b: AnyFormat, outputs: int, k: int
 ) -> tuple[tuple[Event, int], ...]:
     if isinstance(datapath, Datapath) and isinstance(a, LNSFormat) and isinstance(b, LNSFormat):
         events = _lns_events(datapath, a, b, outputs, k)
@@ -81,6 +66,13 @@ def _compute_events(
         and isinstance(b, FloatFormat)
     ):
         events = _float_events(datapath.accumulator, a, b, outputs, k)
+    elif (
+        isinstance(datapath, FloatDatapath)
+        and isinstance(datapath.accumulator, FloatFormat)
+        and isinstance(a, MXFormat)
+        and isinstance(b, MXFormat)
+    ):
+        events = mx_events(datapath.accumulator, a, b, outputs, k)
     elif (
         not isinstance(datapath, Datapath | FloatDatapath)
         and isinstance(a, IntFormat)
@@ -202,14 +194,16 @@ def _by(first: int, second: int) -> str:
     return f"{first}x{second}"
 
 
-def encode_events(fmt: Format, elements: int, source: Format = FP32) -> Events:
+def encode_events(fmt: AnyFormat, elements: int, source: Format = FP32) -> Events:
     """Return the events of converting `elements` numbers of `source` into codes of `fmt`.
 
-    encode (from fp32): detail `gamma=8`, `float` or `int`; none for fp32 itself, which is the
-    vector unit's format. requantise (LNS code to LNS code): an exponent addition with rounding.
+    encode (from fp32): detail `gamma=8`, `float` or `int`, of MX the element's; none for fp32
+    itself, which is the vector unit's format. requantise (LNS code to LNS code): an exponent
+    addition with rounding.
     """
     require_int("elements", elements, 0, 1 << 50)
     events: Events = {}
+    fmt = fmt.element if isinstance(fmt, MXFormat) else fmt
     if isinstance(source, LNSFormat) and isinstance(fmt, LNSFormat):
         wide = max(source.exponent_bits, fmt.exponent_bits) + 1
         events[Event("requantise", wide)] = elements

@@ -7,6 +7,7 @@ from ..kernels import Matrix, Place, matmul_counted, matmul_real, plain_array, q
 from ..lns.array import CodeArray
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FP32, Format, LNSFormat
+from ..lns.mx_format import AnyFormat
 from .tally import GemmRecord, Tally
 
 
@@ -39,13 +40,15 @@ def run_gemm(
     b: Matrix,
     datapath: AnyDatapath,
     place: Place | None = None,
+    formats: tuple[AnyFormat, AnyFormat] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the float32 values (M, N) of a (M, K) times b (K, N) on the datapath, counted.
 
     The accumulator's value is rounded once to the nearest float32, as the conversion unit does
     (offsets are multiples of gamma here, so the scale is a power of two); a value beyond float32's
     range is infinite and counted as an overflow. place: where to write the values, whose memory is
-    then returned. `tally.on_gemm` sees every GEMM, counted or not.
+    then returned. formats: of the operands in hardware, where not those of their codes (blocks).
+    `tally.on_gemm` sees every GEMM, counted or not.
     """
     (m, k), n = a.shape, b.shape[1]
     if tally.on_gemm is not None:
@@ -53,5 +56,6 @@ def run_gemm(
         record = GemmRecord(layer, phase, plain_array(a), plain_array(b), acc, datapath)
         tally.on_gemm(record)
     real, overflowed = matmul_real(a, b, datapath, place)
-    tally.add_gemm(layer, phase, datapath, a.fmt, b.fmt, m, n, k, overflowed)
+    a_fmt, b_fmt = (a.fmt, b.fmt) if formats is None else formats
+    tally.add_gemm(layer, phase, datapath, a_fmt, b_fmt, m, n, k, overflowed)
     return real

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from ..lns.datapath import AnyDatapath, Datapath
-from ..lns.format import Format, LNSFormat
+from ..lns.format import LNSFormat
+from ..lns.mx_format import AnyFormat
 from .machine import Machine
+from .mx_events import word_bits
 from .recipe import Recipe
 from .systolic import GemmCost
 from .tiling import Tiling, Widths, array_cost, find_tiling
@@ -55,7 +57,7 @@ class LayerCost:
         return self.gemm.macs / (peak * self.limited_cycles)
 
 
-def partial_bits(datapath: AnyDatapath, a: Format, b: Format) -> int:
+def partial_bits(datapath: AnyDatapath, a: AnyFormat, b: AnyFormat) -> int:
     """Bits of a partial sum: the accumulator's, or those of all bins."""
     if isinstance(datapath, Datapath) and datapath.accumulator.style == "bins":
         assert isinstance(a, LNSFormat)
@@ -67,7 +69,7 @@ def partial_bits(datapath: AnyDatapath, a: Format, b: Format) -> int:
 def cost_gemm(gemm: Gemm, machine: Machine, recipe: Recipe) -> LayerCost:
     """Return cycles and words of one GEMM."""
     a, b = getattr(recipe, gemm.a_role), getattr(recipe, gemm.b_role)
-    widths = Widths(a.bits, b.bits, partial_bits(recipe.datapath, a, b))
+    widths = Widths(word_bits(a), word_bits(b), partial_bits(recipe.datapath, a, b))
     tiling = find_tiling(gemm, machine, widths)
     passes = tiling.streamed_passes[machine.dataflow]
     array = array_cost(machine, gemm.M, gemm.N, gemm.K, passes)

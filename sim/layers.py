@@ -21,6 +21,7 @@ from ..kernels import Matrix, Place, requantise_fast, to_float32
 from ..lns.array import CodeArray, LNSArray
 from ..lns.codec import encode
 from ..lns.format import FP32, LNSFormat
+from .blocks import encode_operand, in_blocks, keep, operand_formats, turned
 from .gemm import encode_tensor, run_gemm
 from .madam import rms
 from .recipe import Recipe
@@ -113,9 +114,7 @@ class Mapped(nn.Module):
         fmt, recipe = self.recipe.weight, self.recipe
         if not self.coded:
             real, stored = weight.detach().numpy(), recipe.update or FP32
-            return encode_tensor(
-                self.tally, self.layer_name, "weight", "forward", real, fmt, recipe.scaling, stored
-            )
+            return encode_operand(self, "weight", "forward", "forward", real, stored)
         codes = self.stored("weight")
         assert codes is not None
         assert isinstance(fmt, LNSFormat)
@@ -136,27 +135,16 @@ class Mapped(nn.Module):
 
     def encode_activation(self, x: Array) -> CodeArray:
         """Encode the layer's input."""
-        recipe = self.recipe
-        return encode_tensor(
-            self.tally,
-            self.layer_name,
-            "activation",
-            "forward",
-            x,
-            recipe.activation,
-            recipe.scaling,
-        )
+        return encode_operand(self, "activation", "forward", "forward", x)
 
-    def encode_error(self, dy: Array, phase: str) -> CodeArray:
-        """Encode the gradient of the layer's output."""
-        recipe = self.recipe
-        return encode_tensor(
-            self.tally, self.layer_name, "error", phase, dy, recipe.error, recipe.scaling
-        )
+    def encode_error(self, dy: Array, product: str, phase: str) -> CodeArray:
+        """Encode the gradient of the layer's output for a product; counted in `phase`."""
+        return encode_operand(self, "error", product, phase, dy)
 
     def gemm(self, phase: str, a: Matrix, b: Matrix, place: Place | None = None) -> Array:
         """Run one GEMM of this layer; place: where its result goes."""
-        return run_gemm(self.tally, self.layer_name, phase, a, b, self.recipe.datapath, place)
+        formats, datapath = operand_formats(self, phase), self.recipe.datapath
+        return run_gemm(self.tally, self.layer_name, phase, a, b, datapath, place, formats)
 
     def round_gradient(self, dw: Array) -> Array:
         """The weight gradient after its own format, if the recipe has one."""
@@ -200,17 +188,20 @@ def run_backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
     """Return (dx, dw, db, None) of a mapped layer, each only where it is needed.
 
-    dy is encoded once for both GEMMs; db is its fp32 sum over `batch_axes`.
+    dy is encoded once for both GEMMs, in blocks for each; db is its fp32 sum over `batch_axes`.
     """
     layer: Mapped = ctx.layer
     needs_dx, needs_dw, needs_db, _ = ctx.needs_input_grad
     needs_dw = layer.wants("weight", needs_dw)
     dx = dw = db = None
     if needs_dx or needs_dw:
-        error = layer.encode_error(dy.contiguous().numpy(), "dx" if needs_dx else "dw")
+        real, first = dy.contiguous().numpy(), "dx" if needs_dx else "dw"
+        error = layer.encode_error(real, first, first)
         if needs_dx:
             dx = torch.from_numpy(input_gradient(ctx, error))
         if needs_dw:
+            if needs_dx and in_blocks(layer):
+                error = layer.encode_error(real, "dw", first)
             gradient = layer.round_gradient(weight_gradient(ctx, error))
             dw = layer.deliver("weight", torch.from_numpy(gradient))
     if ctx.has_bias and layer.wants("bias", needs_db):
@@ -229,6 +220,7 @@ class LinearFunction(torch.autograd.Function):
         ctx.layer = layer
         ctx.activation = layer.encode_activation(x.detach().numpy())
         ctx.weight = layer.weight_operand(weight)
+        keep(ctx, activation=x.detach().numpy(), weight=weight.detach().numpy())
         ctx.has_bias = bias is not None
         y = torch.from_numpy(layer.gemm("forward", ctx.activation, ctx.weight.T))
         return y if bias is None else y + bias
@@ -241,11 +233,11 @@ class LinearFunction(torch.autograd.Function):
 
 
 def _input_gradient(ctx: Any, error: CodeArray) -> Array:
-    return ctx.layer.gemm("dx", error, ctx.weight)
+    return ctx.layer.gemm("dx", error, turned(ctx, "weight", "dx"))
 
 
 def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
-    return ctx.layer.gemm("dw", error.T, ctx.activation)
+    return ctx.layer.gemm("dw", error.T, turned(ctx, "activation", "dw"))
 
 
 class Linear(Mapped, nn.Linear):

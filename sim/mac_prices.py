@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from ..lns.checks import require_choice
 from ..lns.datapath import AnyDatapath
-from ..lns.format import FloatFormat, Format, LNSFormat
+from ..lns.format import FloatFormat, LNSFormat
+from ..lns.mx_format import AnyFormat
 from .energy import Interval, PriceTable
 from .events import Event, Events, gemm_events
 from .workload import Workload
 
-GemmEvents = Callable[[AnyDatapath, Format, Format, int, int, int], Events]
+GemmEvents = Callable[[AnyDatapath, AnyFormat, AnyFormat, int, int, int], Events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class MacSource:
 
 
 def published_events(
-    datapath: AnyDatapath, a_fmt: Format, b_fmt: Format, m: int, n: int, k: int
+    datapath: AnyDatapath, a_fmt: AnyFormat, b_fmt: AnyFormat, m: int, n: int, k: int
 ) -> Events:
     """Return m n k events "mac"; ValueError for a format the paper has no figure of.
 
@@ -40,7 +41,7 @@ def published_events(
     return {Event("mac", a_fmt.bits, _published_name(a_fmt)): m * n * k}
 
 
-def _published_name(fmt: Format) -> str:
+def _published_name(fmt: AnyFormat) -> str:
     if isinstance(fmt, LNSFormat) and (fmt.bits, fmt.gamma) == (8, 8):
         return "lns8"
     if isinstance(fmt, FloatFormat) and (fmt.bits == 8 or fmt.name in ("fp16", "fp32")):

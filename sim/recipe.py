@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..lns.checks import require_choice
@@ -26,8 +27,11 @@ from ..lns.format import (
     IntFormat,
     LNSFormat,
 )
+from ..lns.mx_format import MX_FORMATS, AnyFormat, MXFormat
 from .events import RULES
+from .mx_recipe import check_blocks
 
+ROLES = ("weight", "activation", "error", "gradient", "update")
 OPTIMISERS = RULES  # each has its update priced
 SCALINGS = ("amax", "none")
 INITIAL_EXPONENTS = ("network", "uniform")
@@ -54,15 +58,17 @@ class Recipe:
     and is then encoded as `gradient` (None: it stays fp32). `update` is the format the weight is
     stored in between steps (None: an fp32 master copy, whose bytes count). scaling "amax": a
     power-of-two scale per tensor, from its largest magnitude, for float and integer formats; LNS
-    always has one. Everything outside the GEMMs is fp32.
+    always has one. Everything outside the GEMMs is fp32. MX formats run on a FloatDatapath with a
+    float accumulator; their blocks lie along the axis a product contracts, so that a tensor is
+    encoded once for each of its products.
     Raises ValueError where formats and datapath are of different families, or the optimiser and
     the update format do not fit ("integer-madam" stores codes of an LNSFormat without zero).
     """
 
     name: str
-    weight: Format
-    activation: Format
-    error: Format
+    weight: AnyFormat
+    activation: AnyFormat
+    error: AnyFormat
     gradient: Format | None
     update: Format | None
     datapath: AnyDatapath
@@ -81,9 +87,10 @@ class Recipe:
         if not self.p_scale > 0:
             raise ValueError(f"p_scale must be positive, got {self.p_scale}")
         family = _family(self.datapath)
+        check_blocks({role: getattr(self, role) for role in ROLES}, self.datapath, self.scaling)
         for role in ("weight", "activation", "error"):
             fmt = getattr(self, role)
-            if not isinstance(fmt, family):
+            if not isinstance(fmt, (family, MXFormat)):
                 raise ValueError(
                     f"{role} must be a {family.__name__} for {type(self.datapath).__name__}, "
                     f"got {fmt!r}"
@@ -107,7 +114,7 @@ class Recipe:
     def overflow_rule(self) -> str:
         """What each format and the accumulator do beyond their range, for reports."""
         parts: dict[str, str] = {}
-        for role in ("weight", "activation", "error", "gradient", "update"):
+        for role in ROLES:
             fmt = getattr(self, role)
             if fmt is not None:
                 parts.setdefault(f"{fmt.name} {_rule(fmt)}", role)
@@ -125,7 +132,7 @@ def _family(datapath: AnyDatapath) -> type[LNSFormat] | type[FloatFormat] | type
     return FloatFormat if isinstance(datapath, FloatDatapath) else IntFormat
 
 
-def _rule(fmt: Format) -> str:
+def _rule(fmt: AnyFormat) -> str:
     if isinstance(fmt, FloatFormat) and fmt.overflow == "infinity":
         return "goes to infinity" if fmt.encoding == "ieee" else "goes to NaN"
     return "saturates"
@@ -207,6 +214,21 @@ def _int8() -> Recipe:
     )
 
 
+def _blocks(fmt: MXFormat) -> Recipe:
+    return Recipe(
+        name=fmt.name,
+        weight=fmt,
+        activation=fmt,
+        error=fmt,
+        gradient=None,
+        update=None,
+        datapath=FloatDatapath(FP32),
+        optimiser="adamw",
+        description=f"blocks of {fmt.block} {fmt.element.name} along the contracted axis, "
+        "fp32 accumulator, fp32 master weights",
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "lns8": lns_recipe,
     "fp32": lambda: _plain(FP32, "none", "no scaling"),
@@ -226,6 +248,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         description="as fp8, with LNS's fixed-point accumulator (24 bits, guard 4)",
     ),
     "int8": _int8,
+    **{name: partial(_blocks, fmt) for name, fmt in MX_FORMATS.items()},
     "fp32-madam": lambda: replace(
         _plain(FP32, "none", "no scaling"), name="fp32-madam", optimiser="madam"
     ),

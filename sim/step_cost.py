@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FloatFormat, Format, LNSFormat
+from ..lns.mx_format import AnyFormat, MXFormat
 from .events import (
     PHASES,
     STATE_WORDS,
@@ -34,6 +35,7 @@ from .gemm_traffic import LayerCost, ceil_div, cost_gemm
 from .mac_prices import MacSource, get_mac_source
 from .machine import Machine
 from .multiplications import count_multiplications
+from .mx_events import reading_axes, whole_bits, word_bits
 from .parts import Part, add, add_again, add_dram, in_order, sram_events
 from .recipe import Recipe
 from .workload import Tensor, VectorOp, Workload
@@ -111,8 +113,9 @@ def cost_step(
     layers = tuple(cost_gemm(gemm, machine, recipe) for gemm in workload.gemms)
     for layer in layers:
         _add_gemm(parts, layer, machine, recipe, source)
+    copies = reading_axes(workload)
     for tensor in workload.tensors:
-        _add_tensor(parts, tensor, machine, recipe)
+        _add_tensor(parts, tensor, machine, recipe, copies[tensor])
     for op in workload.vector:
         _add_vector(parts, op, machine)
     _add_update(parts, workload, machine, recipe)
@@ -123,7 +126,7 @@ def cost_step(
         mac_prices=mac_prices,
         layers=layers,
         parts=in_order(parts),
-        cycles=_cycles(layers, parts, workload, machine, recipe),
+        cycles=_cycles(layers, parts, workload, machine, recipe, copies),
         multiplications=count_multiplications(layers, workload, recipe),
     )
 
@@ -145,23 +148,24 @@ def _add_gemm(
         component = "conversion" if event.kind == "convert" else "array"
         add(parts, gemm.phase, component, {event: count * times})
     if machine.depth > 1 and not source.covers_buffers:
-        width = {"os": widths.partial, "ws": widths.b, "is": widths.a}[machine.dataflow]
+        width = {"os": widths.partial, "ws": b.bits, "is": a.bits}[machine.dataflow]
         used = gemm.macs // (machine.lanes if machine.dataflow == "os" else 1)
         select = Event("register_select", width, f"{machine.depth}x{width}")
         add(parts, gemm.phase, "array", {select: used})
     spilled = moved.partial_spills * widths.partial
-    reads = moved.dram_a * widths.a + moved.dram_b * widths.b + spilled
+    reads = whole_bits(moved.dram_a, widths.a) + whole_bits(moved.dram_b, widths.b) + spilled
     add_dram(parts, gemm.phase, machine, reads * times, spilled * times)
     if source.covers_buffers:
         return
     for name, width in (("ifmap", widths.a), ("filter", widths.b), ("ofmap", widths.partial)):
-        out = getattr(moved, f"{name}_reads") * width * times
-        into = getattr(moved, f"{name}_writes") * width * times
+        out = whole_bits(getattr(moved, f"{name}_reads"), width) * times
+        into = whole_bits(getattr(moved, f"{name}_writes"), width) * times
         events = sram_events(getattr(machine, name), out, into)
         add(parts, gemm.phase, f"{name} buffer", events)
     if machine.wire_mm:
         array = layer.array
-        bits = array.sram_ifmap_reads * widths.a + array.sram_filter_reads * widths.b
+        bits = whole_bits(array.sram_ifmap_reads, widths.a)
+        bits += whole_bits(array.sram_filter_reads, widths.b)
         bits += (array.sram_ofmap_writes + array.sram_ofmap_reads) * widths.partial
         add(
             parts,
@@ -176,27 +180,31 @@ def stored_format(recipe: Recipe, machine: Machine) -> Format:
     return machine.vector.fmt if recipe.update is None else recipe.update
 
 
-def _needs_scale(fmt: Format, recipe: Recipe, machine: Machine) -> bool:
+def _needs_scale(fmt: AnyFormat, recipe: Recipe, machine: Machine) -> bool:
     scaled = isinstance(fmt, LNSFormat) or recipe.scaling == "amax"
     return scaled and machine.vector.scale == "two-pass"
 
 
 def _add_tensor(
-    parts: dict[Part, Events], tensor: Tensor, machine: Machine, recipe: Recipe
+    parts: dict[Part, Events], tensor: Tensor, machine: Machine, recipe: Recipe, axes: int
 ) -> None:
-    """Encoding a tensor and writing its codes."""
-    fmt: Format | None = getattr(recipe, tensor.role)  # None: it stays as it is
+    """Encoding a tensor and writing its codes: of MX a copy for each axis it is contracted along.
+
+    A block's scale needs no second pass: the vector unit holds a block.
+    """
+    fmt: AnyFormat | None = getattr(recipe, tensor.role)  # None: it stays as it is
     vector, n = machine.vector.fmt, tensor.elements
     phase = tensor.phase
+    copies = axes if isinstance(fmt, MXFormat) else 1
     if tensor.role == "weight":
         assert fmt is not None
-        _add_weight(parts, n, fmt, machine, recipe)
+        _add_weight(parts, n, fmt, machine, recipe, copies)
         return
     if fmt is None or fmt == vector:  # nothing to convert: the words themselves are written
         if not (tensor.far or tensor.stored):
             add_dram(parts, phase, machine, 0, n * vector.bits)
         return
-    add(parts, phase, "conversion", encode_events(fmt, n))
+    add(parts, phase, "conversion", encode_events(fmt, n * copies))
     if _needs_scale(fmt, recipe, machine):
         if tensor.far:
             add_dram(parts, phase, machine, 2 * n * vector.bits, 0)
@@ -204,17 +212,18 @@ def _add_tensor(
             add_again(parts, phase, machine, n, 0 if tensor.stored else n)
     elif tensor.far:
         add_dram(parts, phase, machine, n * vector.bits, 0)
-    add_dram(parts, phase, machine, 0, n * fmt.bits)
+    add_dram(parts, phase, machine, 0, whole_bits(n, word_bits(fmt)) * copies)
 
 
 def _add_weight(
-    parts: dict[Part, Events], n: int, fmt: Format, machine: Machine, recipe: Recipe
+    parts: dict[Part, Events], n: int, fmt: AnyFormat, machine: Machine, recipe: Recipe, copies: int
 ) -> None:
     """A weight's codes, made once a step from the stored form unless that is what is stored."""
     stored = stored_format(recipe, machine)
     if stored != fmt:
-        add(parts, "forward", "conversion", encode_events(fmt, n, stored))
-        add_dram(parts, "forward", machine, n * stored.bits, n * fmt.bits)
+        codes = whole_bits(n, word_bits(fmt)) * copies
+        add(parts, "forward", "conversion", encode_events(fmt, n * copies, stored))
+        add_dram(parts, "forward", machine, n * stored.bits, codes)
 
 
 def _add_vector(parts: dict[Part, Events], op: VectorOp, machine: Machine) -> None:
@@ -247,14 +256,17 @@ def _cycles(
     workload: Workload,
     machine: Machine,
     recipe: Recipe,
+    axes: Mapping[Tensor, int],
 ) -> dict[str, Cycles]:
     """Cycles by phase. DRAM traffic that no GEMM waits for is the vector unit's."""
     work = dict.fromkeys(PHASES, 0)
     for op in workload.vector:
         work[op.phase] += op.operations
     for tensor in workload.tensors:
-        if getattr(recipe, tensor.role) not in (None, machine.vector.fmt):
-            work[tensor.phase] += tensor.elements
+        fmt = getattr(recipe, tensor.role)
+        if fmt not in (None, machine.vector.fmt):
+            copies = axes[tensor] if isinstance(fmt, MXFormat) else 1
+            work[tensor.phase] += tensor.elements * copies
     update = parts.get(("update", "vector unit"), {})
     work["update"] += sum(update.values())
     found = {}

@@ -16,6 +16,7 @@ from ..lns.array import CodeArray
 from ..lns.checks import require_choice
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FP32, Format
+from ..lns.mx_format import AnyFormat
 from .events import (
     PHASES,
     Event,
@@ -65,7 +66,7 @@ class Tally:
         layer: str,
         role: str,
         phase: str,
-        fmt: Format,
+        fmt: AnyFormat,
         counts: EncodeCounts,
         source: Format = FP32,
     ) -> None:
@@ -89,8 +90,8 @@ class Tally:
         layer: str,
         phase: str,
         datapath: AnyDatapath,
-        a_fmt: Format,
-        b_fmt: Format,
+        a_fmt: AnyFormat,
+        b_fmt: AnyFormat,
         m: int,
         n: int,
         k: int,

@@ -8,6 +8,7 @@ step that cannot lose: of all tile heights m that need equally many tiles the sm
 and for given n and k the tallest that fits, which no other beats in traffic or in cycles.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
@@ -28,10 +29,10 @@ _ABSENT = {"a": "n", "b": "m", "c": "k"}  # the loop an operand does not depend 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Bits of a word of each operand and of a partial sum."""
+    """Bits of a word of each operand, a share of its block's scale included, and of a sum."""
 
-    a: int
-    b: int
+    a: float
+    b: float
     partial: int
 
 
@@ -56,7 +57,8 @@ class Tiling:
     def dram_bits(self, widths: Widths) -> int:
         """Bits to and from DRAM, the result's own way apart."""
         sums = self.partial_reads + self.partial_writes
-        return self.a_words * widths.a + self.b_words * widths.b + sums * widths.partial
+        bits = self.a_words * widths.a + self.b_words * widths.b + sums * widths.partial
+        return math.ceil(bits)
 
 
 def footprint(machine: Machine) -> tuple[int, int, int]:
@@ -73,15 +75,15 @@ def check_buffers(machine: Machine, widths: Widths) -> None:
     """Raise ValueError where a buffer cannot hold the smallest tile of words so wide."""
     m, n, k = footprint(machine)
     needs = (
-        ("ifmap", 2 * m * k * widths.a, f"two tiles of {m} x {k} words of {widths.a} bits"),
-        ("filter", 2 * k * n * widths.b, f"two tiles of {k} x {n} words of {widths.b} bits"),
+        ("ifmap", 2 * m * k * widths.a, f"two tiles of {m} x {k} words of {widths.a:g} bits"),
+        ("filter", 2 * k * n * widths.b, f"two tiles of {k} x {n} words of {widths.b:g} bits"),
         ("ofmap", m * n * widths.partial, f"a tile of {m} x {n} sums of {widths.partial} bits"),
     )
     for name, bits, what in needs:
         have = getattr(machine, name).bits
         if have < bits:
             raise ValueError(
-                f"{name}.capacity_bytes must be at least {-(-bits // 8)} for {what}, "
+                f"{name}.capacity_bytes must be at least {math.ceil(bits / 8)} for {what}, "
                 f"got {have // 8}"
             )
 
@@ -137,7 +139,7 @@ def _find(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
     fits = 2 * _tile_b(gemm, wide_k, wide_n) * widths.b <= machine.filter.bits
     n, k, wide_n, wide_k = n[fits], k[fits], wide_n[fits], wide_k[fits]
     rows = np.minimum(
-        _tallest(gemm, machine.ifmap.bits // (2 * widths.a), wide_k),
+        _tallest(gemm, int(machine.ifmap.bits // (2 * widths.a)), wide_k),
         machine.ofmap.bits // (wide_n * widths.partial),
     ).astype(np.int64)
     all_blocks = -(-M // sm)

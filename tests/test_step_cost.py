@@ -25,7 +25,8 @@ TOY = workload_of_layers(
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 @pytest.mark.parametrize(
-    "name", ["lns", "fp8", "fp32", "int8", "fp8-fixed", "fp8-no-master", "bf16"]
+    "name",
+    ["lns", "fp8", "fp32", "int8", "fp8-fixed", "fp8-no-master", "bf16", "mxfp6-e3m2", "mxint8"],
 )
 def test_the_model_is_what_training_counts(model: str, name: str) -> None:
     """Every arithmetic event of two real steps, counted as they ran, is twice the model's step.
@@ -116,7 +117,7 @@ def test_multiply_free_is_counted() -> None:
 
 
 @pytest.mark.parametrize("machine", machine_names())
-@pytest.mark.parametrize("recipe", ["lns8", "fp8", "bf16", "fp16", "fp32", "int8"])
+@pytest.mark.parametrize("recipe", ["lns8", "fp8", "bf16", "fp16", "fp32", "int8", "mxfp4"])
 def test_every_machine_in_every_format(machine: str, recipe: str) -> None:
     """Parts add up to the total in every way of adding; the same input gives the same figures."""
     energy = price_step(cost(machine, recipe), TABLE)
