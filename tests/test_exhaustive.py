@@ -62,7 +62,10 @@ NAMED = sorted(
     {f for f in FORMATS.values() if isinstance(f, LNSFormat) and f.bits <= 8}, key=lambda f: f.name
 )
 GAMMAS = (1, 2, 4, 8, 16, 64, 256, 4096)
-EVERY = [LNSFormat(*case) for case in product(range(2, 8), GAMMAS, (True, False))]
+EVERY = [
+    LNSFormat(e, gamma, zero)
+    for gamma, e, zero in product(GAMMAS, range(2, 8), (True, False))  # S and D are kept
+]
 WIDE = [LNSFormat(*case) for case in product(range(8, 16), (8, 64, 2048), (True, False))]
 SMALL = EVERY if THOROUGH else NAMED
 BOTH = [*SMALL, *(WIDE if THOROUGH else WIDE[2:4])]

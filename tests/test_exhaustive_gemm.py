@@ -44,8 +44,8 @@ NAMED = sorted({f for f in FORMATS.values() if isinstance(f, LNSFormat) and f.bi
                key=lambda f: f.name)  # fmt: skip
 EVERY = [
     LNSFormat(e, gamma, zero)
+    for gamma in (1, 2, 4, 8, 16, 64, 256, 4096)  # outermost: S and D of a gamma are kept
     for e in range(2, 8)
-    for gamma in (1, 2, 4, 8, 16, 64, 256, 4096)
     for zero in (True, False)
 ]
 WIDE = [LNSFormat(e, gamma, zero) for e, gamma, zero in
@@ -115,8 +115,9 @@ def assert_one_product(a: LNSFormat, b: LNSFormat, datapath: Datapath) -> None:
 
 
 def linear_datapaths(gamma: int, style: str) -> Iterator[Datapath]:
-    """Antilogs and accumulators of a style: everything that shapes a term."""
-    entries = sorted({1, 2, 4, 8, 32, gamma} & {1 << n for n in range(13) if 1 << n <= gamma})
+    """Antilogs and accumulators of a style: everything that shapes a term (bins: up to 256)."""
+    most = min(gamma, 256 if style == "bins" else 4096)
+    entries = sorted(n for n in {1, 2, 4, 8, 32, most} if n <= most)
     widths = ((24, 4), (4, 0), (4, 2), (12, 10), (32, 0), (40, 7), (62, 60))
     places = (1, 2, 5, 8, 12, 16) if style == "direct" else (1, 8, 16)
     for count, table_bits, (bits, guard), rounding in product(
