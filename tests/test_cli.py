@@ -20,7 +20,7 @@ from lnsim.sim.zoo import facts
 SMALL = ("--epochs", "1", "--batch", "16", "--limit-train", "64", "--limit-test", "50")
 BAD = {
     "sweep --formats fp9": "format must be one of bf16, fp16, fp32, fp32-madam, fp8, fp8-fixed, "
-    "fp8-no-master, int8, got 'fp9'",
+    "fp8-no-master, int8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, mxfp8-e4m3, mxfp8-e5m2, mxint8, got 'fp9'",
     "sweep --gamma 6": "gamma must be a power of two, got 6",
     "sweep --exponent-bits 0": "exponent_bits must be in 2..15, got 0",
     "sweep --exponent-bits 8:4": "exponent_bits must be a number, a list 4,6,8 or a range 4:8, "
