@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from ..lns.array import LNSArray, Offset
+from ..lns.array import LNSArray, Offset, require_offset
 from ..lns.codec import default_offset
 from ..lns.format import LNSFormat
 from .codec import EncodeCounts
@@ -143,7 +143,7 @@ def requantise_fast(
         raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
     if not isinstance(fmt, LNSFormat):
         raise TypeError(f"fmt must be an LNSFormat, got {fmt!r}")
-    settled = _default_offset(array, fmt) if offset is None else offset
+    settled = _default_offset(array, fmt) if offset is None else require_offset(offset, array.shape)
     out = np.empty(array.shape, fmt.code_dtype)
     pair = np.asarray(array.offset, np.int64), np.asarray(settled, np.int64)
     if all(scale.ndim == 0 for scale in pair):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .array import LNSArray, Offset
+from .array import LNSArray, Offset, require_offset
 from .codec import stored_codes
 from .format import LNSFormat
 from .gauss import gauss_table
@@ -177,7 +177,7 @@ def requantise(array: LNSArray, fmt: LNSFormat, offset: Offset | None = None) ->
         steps = exact + ((1 << places) >> 1) >> places
         settled: Offset = stored_codes(steps, parts.negative, parts.zero, fmt, None).offset
     else:
-        settled = offset
+        settled = require_offset(offset, array.shape)
     shift = np.asarray(settled, np.int64)
     steps = _halved(exact - (shift << places), places) + shift
     return stored_codes(steps, parts.negative, parts.zero, fmt, settled)

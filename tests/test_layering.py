@@ -21,6 +21,7 @@ NO_TORCH = {
         "conformance_file", "conformance_gemms", "conformance_judge", "conformance_protocol",
         "conformance_reals", "conformance_run", "conformance_suite", "conformance_text",
         "patches", "flow_parts", "parts", "price_rows", "vector_ops", "workload",
+        "paths", "record_form", "structured",
     )
 }  # fmt: skip
 FILES = [path for folder in ALLOWED for path in sorted((ROOT / folder).rglob("*.py"))]
