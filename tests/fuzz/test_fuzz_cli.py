@@ -156,7 +156,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     return words
 
 
-@fuzz(ordinary=25)
+@fuzz(ordinary=12)
 @given(words=command_lines())
 def test_a_command_line_ends_in_an_answer_or_one_line(words: list[str], place: Path) -> None:
     """Exit code 0, or 2 with one line that begins `lnsim: error: ` and nothing on stdout after."""

@@ -231,7 +231,7 @@ def test_every_public_name_is_a_target() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-@fuzz(ordinary=8)
+@fuzz(ordinary=4)
 @given(data=st.data())
 def test_a_call_answers_or_refuses(name: str, data: st.DataObject) -> None:
     """A function gives the oracle's answer or a documented exception, and leaves its input."""
@@ -424,7 +424,7 @@ NUMPYS_OWN = (
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@fuzz(ordinary=5, weight=0.5)
+@fuzz(ordinary=3, weight=0.5)
 @given(data=st.data())
 def test_an_operator_answers_or_refuses(name: str, data: st.DataObject) -> None:
     """What an LNSArray does like an array; where numpy judges an index, numpy's own errors."""
@@ -456,7 +456,7 @@ METHODS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-@fuzz(ordinary=10, weight=0.5)
+@fuzz(ordinary=6, weight=0.5)
 @given(data=st.data())
 def test_a_datapath_method_answers_or_refuses(name: str, data: st.DataObject) -> None:
     """resolve, product_bits, shift and to_real of each kind of datapath."""

@@ -90,7 +90,7 @@ def wounded(draw: st.DrawFn, tree: Any, suffix: str) -> bytes:
 SUFFIXES = st.sampled_from((".yaml", ".yml", ".toml", ".TOML"))
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_sweep_configs(data: st.DataObject, place: Path) -> None:
     """YAML and TOML of a sweep; what is accepted has runs and a folder below this one."""
@@ -106,7 +106,7 @@ def test_sweep_configs(data: st.DataObject, place: Path) -> None:
         assert answer.value.runs()
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_machine_files(data: st.DataObject, place: Path) -> None:
     """TOML and YAML of a machine; what is accepted can cost a step and names no other folder."""
@@ -138,7 +138,7 @@ def priced(workload: Workload, machine: Machine, table: PriceTable | None) -> fl
     return price_step(cost_step(workload, machine, get_recipe("lns8")), own).total.high
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_price_files(data: st.DataObject, place: Path) -> None:
     """CSV, YAML and ERT; what is accepted prices a step."""
@@ -160,7 +160,7 @@ def test_price_files(data: st.DataObject, place: Path) -> None:
         assert total is None or math.isfinite(total.value)
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_topologies(data: st.DataObject, place: Path) -> None:
     """SCALE-Sim's CSV; what is accepted is written and read back as the same products."""
@@ -214,7 +214,7 @@ def graph() -> bytes:
     return skeleton(onnx_file())
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_onnx_files(data: st.DataObject, place: Path, graph: bytes) -> None:
     """Bytes of an ONNX graph."""
@@ -223,7 +223,7 @@ def test_onnx_files(data: st.DataObject, place: Path, graph: bytes) -> None:
     attempt("read ONNX", lambda: read_onnx(path, batch), refusals=(ValueError, TypeError))
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_idx_files(data: st.DataObject) -> None:
     """MNIST's format; sizes that multiply to nothing or beyond 64 bits among them."""
@@ -258,7 +258,7 @@ def one_record(run: RunConfig, root: Path) -> dict[str, Any]:
     return record
 
 
-@fuzz(ordinary=15)
+@fuzz(ordinary=8)
 @given(data=st.data())
 def test_records(
     data: st.DataObject, finished: tuple[Any, Folder, dict[str, Any]], place: Path
@@ -326,7 +326,7 @@ CHECKPOINT_VALUES = (
 )
 
 
-@fuzz(ordinary=10, weight=0.5)
+@fuzz(ordinary=6, weight=0.5)
 @given(data=st.data())
 def test_checkpoints(
     data: st.DataObject, state: tuple[RunConfig, Any, Any, bytes], place: Path
