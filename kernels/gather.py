@@ -20,6 +20,8 @@ def piece_of(at: npt.NDArray[np.int64], step: int | None = None) -> int:
     """
     if step is not None or (at.size > 1 and at[1] != at[0] + 1):
         return next(p for p in PIECES if at.size % p == 0) if step == 1 else 1
+    if not at.size:
+        return 1
     following = np.append(at[1:] == at[:-1] + 1, False)
     for piece in PIECES[:-1]:
         if at.size % piece == 0 and following.reshape(-1, piece)[:, :-1].all():

@@ -95,8 +95,14 @@ def float_edges(fmt: FloatFormat) -> np.ndarray:
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("fmt", LNS_FORMATS, ids=lambda f: f.name)
 def test_lns_codes_equal_encode_at_every_threshold(fmt: LNSFormat, rounding: str) -> None:
-    """Both neighbours of every threshold, subnormals, zeros and any bit pattern."""
-    for x in (edges(fmt, rounding), bit_patterns(np.float64, 3000, 1)):
+    """Both neighbours of every threshold in float64 and in float32, which has a kernel of its own,
+    subnormals, zeros and any bit pattern."""
+    beside = edges(fmt, rounding)
+    with np.errstate(over="ignore", under="ignore"):
+        single = beside.astype(np.float32)
+        around = [np.nextafter(single, np.float32(way)) for way in (-np.inf, np.inf)]
+    single = np.unique(np.concatenate([single, *around]))
+    for x in (beside, single[np.isfinite(single)], bit_patterns(np.float64, 3000, 1)):
         for offset in (None, 0, -3, 7 * fmt.gamma + 1):
             wanted = encode(x, fmt, offset, rounding)
             assert_same(quantise(x, fmt, offset, rounding)[0], wanted)
