@@ -12,6 +12,7 @@ from typing import Any
 
 from ..lns.checks import require_choice, require_int
 from ..lns.format import FloatFormat
+from .axes import parse_axis, parse_names
 from .data_table import DATASETS
 from .energy import PriceTable
 from .paths import require_below, require_plain_name
@@ -20,11 +21,11 @@ from .run_config import FORMAT_NAMES, RunConfig
 from .structured import read_values
 
 AUTO = "auto"
-NONE = "none"
 FULL = "full"
 MACHINE = "machine"
-_LONGEST_RANGE = 256  # values in one a:b; a slip such as 1:100000 is refused, not expanded
 Axis = tuple[int, ...]
+OpenAxis = tuple[int | None, ...]  # None: what the run's own default is
+_OPEN = ("accumulator_bits", "guard", "table_bits", "variant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,16 @@ class SweepConfig:
     lr: float | None = None
     baseline_lr: float | None = None
     schedule: str = "cosine"
-    accumulator_bits: Axis = (24,)
-    guard: Axis = (4,)
+    accumulator_bits: OpenAxis = (None,)
+    guard: OpenAxis = (None,)
     table_entries: tuple[int | None, ...] = (None,)  #: None: a full table of gamma entries
-    table_bits: Axis = (8,)
-    overflow: str = "saturate"
+    table_bits: OpenAxis = (None,)
+    overflow: str | None = None
     format_overflow: str | None = None  #: of the float baselines' conversions; None: by width
     lanes: tuple[int | None, ...] = (None,)  #: None: the machine's
-    rounding: str = "floor"
+    rounding: str | None = None
     style: str = "direct"
+    variant: tuple[str | None, ...] = (None,)
     machine: str = "edge-16"
     prices: str | None = None
     threads: int = 1
@@ -143,12 +145,14 @@ class SweepConfig:
                 "antilog_entries": entries,
                 "table_bits": table_bits,
                 "style": self.style,
+                "variant": variant,
                 "optimiser": optimiser,
                 "lr": self.lr,
                 **accumulator,
             }
             for optimiser in self.optimiser
             for exponent_bits, gamma, entries, table_bits in codes
+            for variant in self.variant
             for accumulator in self._accumulators()
         ]
 
@@ -168,6 +172,8 @@ class SweepConfig:
         values = asdict(self)
         values["table_entries"] = [FULL if n is None else n for n in self.table_entries]
         values["lanes"] = [MACHINE if n is None else n for n in self.lanes]
+        for name in _OPEN:
+            values[name] = [AUTO if n is None else n for n in getattr(self, name)]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -192,7 +198,11 @@ def _parse(name: str, value: Any) -> Any:
         return parse_axis(name, value, word=FULL)
     if name == "lanes":
         return parse_axis(name, value, word=MACHINE)
-    if name in ("exponent_bits", "gamma", "accumulator_bits", "guard", "table_bits"):
+    if name == "variant":
+        return tuple(None if item == AUTO else item for item in parse_names(name, value))
+    if name in _OPEN:
+        return parse_axis(name, value, word=AUTO)
+    if name in ("exponent_bits", "gamma"):
         return parse_axis(name, value)
     if name in ("lr", "baseline_lr") and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
@@ -200,54 +210,6 @@ def _parse(name: str, value: Any) -> Any:
         except ValueError:
             raise ValueError(f"{name} must be a number, got {value!r}") from None
     return value
-
-
-def parse_names(name: str, value: Any) -> tuple[str, ...]:
-    """Return the names of a list or of text such as `fp8,bf16`; formats may be `none`, the empty
-    list."""
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise TypeError(f"{name} must be a list of names, got {value!r}")
-    names = tuple(item.strip() for item in items)
-    names = () if name == "formats" and names == (NONE,) else tuple(dict.fromkeys(names))
-    if not names and name != "formats":
-        raise ValueError(f"{name} must hold at least one name, got {value!r}")
-    return names
-
-
-def parse_axis(name: str, value: Any, word: str | None = None) -> tuple[Any, ...]:
-    """Return the integers of a number, a list, or text such as `8`, `4,6,8`, `4:8`, `4:6,9`.
-
-    Ranges include both ends. `none` is the empty axis of exponent_bits; `word` (if given) stands
-    for None, the default of the format.
-    """
-    if name == "exponent_bits" and value in (NONE, [], ()):
-        return ()
-    items = value.split(",") if isinstance(value, str) else value
-    items = items if isinstance(items, list | tuple) else [items]
-    numbers: list[int | None] = []
-    for item in items:
-        if word is not None and (item == word or item is None):
-            numbers.append(None)
-        else:
-            numbers.extend(_span(name, item, value))
-    if not numbers:
-        raise ValueError(f"{name} must hold at least one number, got {value!r}")
-    return tuple(dict.fromkeys(numbers))
-
-
-def _span(name: str, item: Any, value: Any) -> range:
-    """The integers of one item: 8, `8` or `4:8`."""
-    rule = f"{name} must be a number, a list 4,6,8 or a range 4:8, got {value!r}"
-    if isinstance(item, bool) or not isinstance(item, int | str):
-        raise TypeError(rule)
-    try:
-        ends = [int(part) for part in str(item).split(":")]
-    except ValueError:
-        raise ValueError(rule) from None
-    if len(ends) > 2 or not 0 <= ends[-1] - ends[0] < _LONGEST_RANGE:
-        raise ValueError(rule)
-    return range(ends[0], ends[-1] + 1)
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.mx_format import AnyFormat, MXFormat
 from .event import Event, Events, add_events
+from .log_events import log_events
 from .mx_events import mx_events
 
 PHASES = ("forward", "dx", "dw", "update")
@@ -37,7 +38,7 @@ def gemm_events(
     (detail entries x word bits; none for Mitchell's rule or gamma = 1, where the mantissa is
     wires), shift (wider of mantissa and W), accumulate (W).
     "bins": no look-up; bin_select (one of L accumulators of W bits), and per output L
-    constant_multiply and L - 1 result_add.
+    constant_multiply and L - 1 result_add. "log": see log_events.
     Float with a float accumulator: float_multiply (detail significands and exponent width) and
     float_add (accumulator's format). Float with a fixed accumulator: significand_multiply,
     exponent_add, shift, accumulate. Integer: int_multiply, accumulate (its alignment is wires).
@@ -59,7 +60,8 @@ def _compute_events(
     datapath: AnyDatapath, a: AnyFormat, b: AnyFormat, outputs: int, k: int
 ) -> tuple[tuple[Event, int], ...]:
     if isinstance(datapath, Datapath) and isinstance(a, LNSFormat) and isinstance(b, LNSFormat):
-        events = _lns_events(datapath, a, b, outputs, k)
+        log = datapath.accumulator.style == "log"
+        events = (log_events if log else _lns_events)(datapath, a, b, outputs, k)
     elif (
         isinstance(datapath, FloatDatapath)
         and isinstance(a, FloatFormat)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..lns.accumulator import Accumulator
 from ..lns.datapath import AnyDatapath, Datapath
 from ..lns.format import LNSFormat
 from ..lns.mx_format import AnyFormat
@@ -63,6 +64,8 @@ def partial_bits(datapath: AnyDatapath, a: AnyFormat, b: AnyFormat) -> int:
         assert isinstance(a, LNSFormat)
         assert isinstance(b, LNSFormat)
         return datapath.accumulator.bits * datapath.resolve(a, b).entries
+    if isinstance(datapath.accumulator, Accumulator):
+        return datapath.accumulator.stored_bits
     return datapath.accumulator.bits
 
 

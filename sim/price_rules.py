@@ -92,6 +92,11 @@ def _antilog(event: Event, rows: Rows) -> Weights:
     return {key: bits / base_bits * (entries / base_entries) ** 0.5}
 
 
+def _gauss(event: Event, rows: Rows) -> Weights:
+    """The tables of S and D are read-only words, as the antilog's are."""
+    return _antilog(Event("antilog_lookup", event.bits, event.detail), rows)
+
+
 def _float_multiply(event: Event, rows: Rows) -> Weights:
     significands, _, exponent = event.detail.partition("e")
     first, _, second = significands.partition("x")
@@ -174,6 +179,8 @@ RULES: dict[str, Rule] = {
     "accumulate": _add,
     "tree_add": _add,
     "result_add": _add,
+    "distance": _add,
+    "log_add": _add,
     "requantise": _add,
     "compare": _add,
     "int_multiply": _multiply,
@@ -182,7 +189,9 @@ RULES: dict[str, Rule] = {
     "shift": _shift,
     "bin_select": _bin_select,
     "register_select": _bin_select,
+    "larger_select": _bin_select,
     "antilog_lookup": _antilog,
+    "gauss_lookup": _gauss,
     "float_multiply": _float_multiply,
     "float_add": _float_add,
     "convert": _convert,
@@ -197,7 +206,7 @@ RULES: dict[str, Rule] = {
 
 # What the report prints: how each kind is priced where the table has no row of its own.
 RULE_TEXT: dict[str, str] = {
-    "exponent_add, accumulate, tree_add, result_add, requantise, compare": (
+    "exponent_add, accumulate, tree_add, result_add, requantise, compare, distance, log_add": (
         "an integer adder of the same width: linear in bits between the int_add rows, "
         "proportional to the width outside them"
     ),
@@ -206,8 +215,8 @@ RULE_TEXT: dict[str, str] = {
         "outside them"
     ),
     "shift": "bits * ceil(log2 bits) mux_bits (a barrel shifter)",
-    "bin_select, register_select": "(L - 1) * W mux_bits: one of L words of W bits",
-    "antilog_lookup": "word bits * sqrt(entries), from the 8x9 row",
+    "bin_select, register_select, larger_select": "(L - 1) * W mux_bits: one of L words of W bits",
+    "antilog_lookup, gauss_lookup": "word bits * sqrt(entries), from the antilog's 8x9 row",
     "float_multiply": (
         "int_multiply of the significands + int_add of the exponents + float_overhead per bit"
     ),

@@ -121,6 +121,8 @@ class Recipe:
         accumulator = self.datapath.accumulator
         if isinstance(accumulator, FloatFormat):
             total = f"{accumulator.name} accumulator goes to infinity"
+        elif accumulator.style == "log":
+            total = f"logarithmic sum of {accumulator.bits} exponent bits saturates"
         else:
             total = f"{accumulator.bits}-bit accumulator {accumulator.overflow}s"
         return "; ".join([*parts, total])
@@ -145,10 +147,11 @@ def lns_recipe(
     accumulator: Accumulator | None = None,
     optimiser: str = "integer-madam",
     update: LNSFormat | None = None,
+    variant: str = "exact",
 ) -> Recipe:
     """Return the LNS recipe: one LNSFormat for weights, activations, errors and gradients.
 
-    antilog, accumulator: defaults of `Datapath`. update: the stored weight's format; None means
+    antilog, accumulator, variant: as in `Datapath`. update: the stored weight's format; None means
     the 16-bit E=15, gamma=2048 of LNS-Madam where the optimiser stores codes, else an fp32 master.
     """
     fmt = LNSFormat(exponent_bits, gamma)
@@ -162,7 +165,7 @@ def lns_recipe(
         error=fmt,
         gradient=fmt,
         update=update,
-        datapath=Datapath(antilog or Antilog(), accumulator or Accumulator()),
+        datapath=Datapath(antilog or Antilog(), accumulator or Accumulator(), variant),
         optimiser=optimiser,
         description=f"{fmt.name} everywhere in the GEMMs, a scale per tensor, {stored}",
     )

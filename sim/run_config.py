@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..lns.accumulator import STYLES, Accumulator, Antilog
 from ..lns.checks import require_choice, require_int, require_power_of_two
-from ..lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath
+from ..lns.datapath import Datapath, FloatDatapath
 from ..lns.format import LNSFormat
+from ..lns.gauss import split_variant
 from .data_table import DATASETS
 from .energy import PriceTable
 from .machine import Machine, check_trainable, get_machine
@@ -23,7 +25,8 @@ MODEL_NAMES = ("cnn", "mlp", "resnet18")
 SCHEDULES = ("constant", "cosine", "step")
 FORMAT_NAMES = ("lns", *sorted(set(RECIPES) - {"lns8"}))
 MAX_LR = 1e30  # far beyond use; torch's optimisers overflow float32 scalars near 1e38
-_CODE = ("exponent_bits", "gamma", "antilog_entries", "table_bits", "style")
+_CODE = ("exponent_bits", "gamma", "antilog_entries", "table_bits", "style", "variant")
+_LATER = ("variant",)  # fields a run has only where it sets them, so that older ids stay
 _ACCUMULATOR = ("accumulator_bits", "guard", "overflow", "lanes", "rounding")
 _UPDATE = ("update_exponent_bits", "update_gamma")
 _STORED_AS_CODE = ("integer-madam", "lns-madam")  # optimisers whose weight is an LNS code
@@ -50,7 +53,7 @@ class RunConfig:
     overflow: str | None = None  #: "saturate" (default) or "wrap"
     lanes: int | None = None  #: V, default the machine's
     rounding: str | None = None  #: alignment, "floor" (default) or "toward_zero"
-    style: str | None = None  #: LNS, "direct" (default) or "bins"
+    style: str | None = None  #: LNS, "direct" (default), "bins" or "log"
     format_overflow: str | None = None  #: float conversions: "saturate", "infinity"; None: by width
     optimiser: str | None = None  #: default: integer-madam on LNS, else the recipe's own
     update_exponent_bits: int | None = None  #: stored weight's E, default 15 (integer, LNS Madam)
@@ -66,6 +69,7 @@ class RunConfig:
     limit_train: int | None = None  #: use the first so many training images
     limit_test: int | None = None
     max_steps: int | None = None  #: stop after so many steps
+    variant: str | None = None  #: of the sums of style "log": "exact" (default), "table:n", ...
 
     def __post_init__(self) -> None:
         require_choice("data", self.data, DATASETS)
@@ -117,11 +121,13 @@ class RunConfig:
         if self.format not in ("lns", "fp8-fixed"):
             self._refuse(_ACCUMULATOR, f"format {self.format}")
             return
+        usual = get_machine(self.machine).lanes
+        require_int("lanes", self._default("lanes", usual), 1, 1024)
+        if self.style == "log":  # its bits follow from the format: `_fill_code`
+            return
         bits = require_int("accumulator_bits", self._default("accumulator_bits", 24), 4, 62)
         require_int("guard", self._default("guard", 4), 0, bits - 2)
         require_choice("overflow", self._default("overflow", "saturate"), ("saturate", "wrap"))
-        usual = get_machine(self.machine).lanes
-        require_int("lanes", self._default("lanes", usual), 1, 1024)
         require_choice("rounding", self._default("rounding", "floor"), ("floor", "toward_zero"))
 
     def _fill_code(self) -> None:
@@ -130,11 +136,22 @@ class RunConfig:
             return
         bits = require_int("exponent_bits", self._default("exponent_bits", 7), 2, 15)
         require_power_of_two("gamma", self._default("gamma", _auto_gamma(bits)), 1, 4096)
+        if require_choice("style", self._default("style", "direct"), STYLES) == "log":
+            self._fill_log(bits)
+            return
+        self._refuse(("variant",), f"style {self.style}")
         require_int("table_bits", self._default("table_bits", 8), 1, 16)
-        require_choice("style", self._default("style", "direct"), ("direct", "bins"))
         if self.antilog_entries is not None:
             assert self.gamma is not None
             require_power_of_two("antilog_entries", self.antilog_entries, 1, self.gamma)
+
+    def _fill_log(self, exponent_bits: int) -> None:
+        """Style "log": sums as wide as products need, and nothing of antilog or alignment."""
+        names = ("antilog_entries", "table_bits", "guard", "overflow", "rounding")
+        self._refuse(names, "style log")
+        wide = self._default("accumulator_bits", exponent_bits + 2)
+        require_int("accumulator_bits", wide, exponent_bits + 2, 15)
+        split_variant(self._default("variant", "exact"))
 
     def _fill_update(self) -> None:
         if self.optimiser not in _STORED_AS_CODE:
@@ -174,6 +191,9 @@ class RunConfig:
         return with_dram(load_prices(Path(self.prices), machine.node), machine)
 
     def _accumulator(self, style: str) -> Accumulator:
+        if style == "log":
+            bits, lanes = _set(self.accumulator_bits), _set(self.lanes)
+            return Accumulator(bits=bits, lanes=lanes, style=style)
         return Accumulator(
             bits=_set(self.accumulator_bits),
             guard=_set(self.guard),
@@ -184,16 +204,17 @@ class RunConfig:
         )
 
     def _lns_recipe(self) -> Recipe:
-        update = None
+        update, log = None, self.style == "log"
         if self.update_exponent_bits is not None:
             update = LNSFormat(self.update_exponent_bits, _set(self.update_gamma), zero=False)
         recipe = lns_recipe(
             exponent_bits=_set(self.exponent_bits),
             gamma=_set(self.gamma),
-            antilog=Antilog(self.antilog_entries, _set(self.table_bits)),
+            antilog=None if log else Antilog(self.antilog_entries, _set(self.table_bits)),
             accumulator=self._accumulator(_set(self.style)),
             optimiser=_set(self.optimiser),
             update=update,
+            variant=_set(self.variant) if log else "exact",
         )
         if isinstance(recipe.datapath, Datapath) and isinstance(recipe.weight, LNSFormat):
             recipe.datapath.resolve(recipe.weight, recipe.weight)
@@ -215,12 +236,13 @@ class RunConfig:
         usual = {
             "antilog_entries": (None, "L{}"),
             "table_bits": (8, "T{}"),
-            "accumulator_bits": (24, "W{}"),
+            "accumulator_bits": (self._usual_bits(), "W{}"),
             "guard": (4, "guard {}"),
             "overflow": ("saturate", "{}"),
             "lanes": (get_machine(self.machine).lanes, "V{}"),
             "rounding": ("floor", "{}"),
             "style": ("direct", "{}"),
+            "variant": ("exact", "{}"),
             "format_overflow": (None, "to {}"),
             "update_exponent_bits": (15, "U{}"),
             "update_gamma": (_usual_update_gamma(self), "UG{}"),
@@ -236,9 +258,15 @@ class RunConfig:
         ]
         return "".join(f" {part}" for part in parts)
 
+    def _usual_bits(self) -> int | None:
+        """The accumulator width that needs no word in a label."""
+        bits = self.exponent_bits
+        return bits + 2 if self.style == "log" and bits is not None else 24
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON primitives."""
-        return asdict(self)
+        values = asdict(self)
+        return {n: value for n, value in values.items() if n not in _LATER or value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":

@@ -132,7 +132,7 @@ def cost_step(
 
 
 def with_lanes(datapath: AnyDatapath, lanes: int) -> AnyDatapath:
-    """Return the datapath with a fixed-point accumulator of so many lanes; a float one as it is."""
+    """Return the datapath with so many lanes in its accumulator; a float one as it is."""
     accumulator = datapath.accumulator
     if isinstance(accumulator, FloatFormat) or accumulator.lanes == lanes:
         return datapath

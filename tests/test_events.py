@@ -61,6 +61,51 @@ def test_a_hybrid_table_in_style_direct_has_gamma_entries() -> None:
     assert Event("antilog_lookup", 9, "8x9") in events
 
 
+def log_path(lanes: int = 1, variant: str = "exact") -> Datapath:
+    """Style "log" with the 9 exponent bits that LNS8 needs."""
+    return Datapath(accumulator=Accumulator(bits=9, lanes=lanes, style="log"), variant=variant)
+
+
+def test_log_by_hand() -> None:
+    """Two subtractions, a look-up, a choice and an addition per sum: S is 0 from 36 steps on, D
+    from 37, the largest value is D(1) = 29. Two lanes take one more sum an output."""
+    for lanes, sums in ((1, 30), (2, 36)):
+        assert gemm_events(log_path(lanes), LNS8, LNS8, 2, 3, 5) == {
+            Event("exponent_add", 8): 30,
+            Event("distance", 9): 2 * sums,
+            Event("gauss_lookup", 5, "73x5"): sums,
+            Event("larger_select", 10, "2x10"): sums,
+            Event("accumulate", 9): sums,
+            Event("exponent_add", 9): 6,
+            Event("antilog_lookup", 24, "8x24"): 6,
+            Event("register_bits"): 30 * (8 + 8 + 10) + sums * 10,
+        }
+
+
+@pytest.mark.parametrize(
+    ("variant", "found"),
+    [
+        ("table:8", {Event("gauss_lookup", 5, "16x5"): 1}),
+        ("table:99", {Event("gauss_lookup", 5, "73x5"): 1}),
+        ("mitchell", {Event("shift", 8): 2, Event("log_add", 8): 2}),
+        (
+            "interp:4",
+            {
+                Event("gauss_lookup", 13, "10x13"): 2,
+                Event("int_multiply", 13, "13x4"): 1,
+                Event("log_add", 13): 2,
+            },
+        ),
+    ],
+)
+def test_a_variant_changes_the_look_up_alone(variant: str, found: dict[Event, int]) -> None:
+    """Fewer words; wires, shifts and additions; knots, a multiplication and additions."""
+    plain = gemm_events(log_path(), LNS8, LNS8, 2, 3, 5)
+    del plain[Event("gauss_lookup", 5, "73x5")]
+    wanted = plain | {event: 30 * times for event, times in found.items()}
+    assert gemm_events(log_path(variant=variant), LNS8, LNS8, 2, 3, 5) == wanted
+
+
 def test_bins_by_hand() -> None:
     """No look-up; one of four 24-bit bins per product; four constants and three adds per output."""
     datapath = Datapath(Antilog(4), Accumulator(style="bins"))

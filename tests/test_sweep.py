@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from lnsim.sim import worker
-from lnsim.sim.config import SweepConfig, load_sweep, parse_axis, read_file
+from lnsim.sim.axes import parse_axis
+from lnsim.sim.config import SweepConfig, load_sweep, read_file
 from lnsim.sim.pool import Active
 from lnsim.sim.progress import Clock
 from lnsim.sim.run_config import RunConfig
@@ -114,6 +115,23 @@ def test_a_bad_axis_is_refused(value: str) -> None:
     """With the rule and what was given."""
     with pytest.raises(ValueError, match=r"^guard must be a number, a list 4,6,8 or a range 4:8"):
         parse_axis("guard", value)
+
+
+def test_variants_of_style_log_are_an_axis() -> None:
+    """Each variant is a run; the sum's width follows the format, and the file says so again."""
+    values = {
+        "style": "log", "variant": "exact,table:8,auto", "exponent_bits": "6:7", "seeds": 1,
+        "formats": "fp8-fixed",
+    }  # fmt: skip
+    config = SweepConfig.from_mapping(values)
+    runs = [run for run in config.runs() if run.format == "lns"]
+    assert [(run.exponent_bits, run.variant, run.accumulator_bits) for run in runs] == [
+        (6, "exact", 8), (6, "table:8", 8), (7, "exact", 9), (7, "table:8", 9)
+    ]  # fmt: skip
+    assert {run.accumulator_bits for run in config.runs() if run.format != "lns"} == {24}
+    assert SweepConfig.from_mapping(config.as_dict()) == config
+    with pytest.raises(ValueError, match=r"^variant must be left out for style direct"):
+        SweepConfig.from_mapping({"variant": "mitchell"})
 
 
 def test_axes_multiply_and_formats_do_not() -> None:

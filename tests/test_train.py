@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lnsim.lns import Accumulator, Datapath
 from lnsim.sim.energy import PriceTable
 from lnsim.sim.models import MODELS
 from lnsim.sim.run_config import FORMAT_NAMES, MODEL_NAMES, RunConfig
@@ -155,6 +156,9 @@ CASES = [
     *({"optimiser": name} for name in ("sgd", "adamw", "madam", "lns-madam")),
     *({"exponent_bits": bits} for bits in (2, 4, 5, 8)),
     {"style": "bins", "antilog_entries": 2, "lanes": 4},
+    {"style": "log", "exponent_bits": 5},
+    *({"style": "log", "variant": name, "lanes": 4} for name in ("table:8", "interp:4")),
+    {"style": "log", "variant": "mitchell", "model": "cnn"},
     {"antilog_entries": 1, "overflow": "wrap", "rounding": "toward_zero"},
     {"format": "fp8-fixed", "lanes": 3, "guard": 1},
     {"format": "fp32", "optimiser": "sgd"},
@@ -256,6 +260,16 @@ def test_run_ids_are_stable_and_distinct() -> None:
     assert RunConfig.from_dict(RunConfig(lr=3).as_dict()) == RunConfig(lr=3.0)
 
 
+def test_a_field_that_came_later_is_in_no_older_id() -> None:
+    """`variant` is part of a run of style log alone."""
+    assert "variant" not in RunConfig().as_dict()
+    log = RunConfig(style="log")
+    assert (log.variant, log.accumulator_bits, log.guard) == ("exact", 9, None)
+    assert log.run_id != RunConfig(style="log", variant="mitchell").run_id
+    assert RunConfig.from_dict(log.as_dict()) == log
+    assert log.recipe().datapath == Datapath(accumulator=Accumulator(bits=9, style="log"))
+
+
 def test_gamma_follows_the_exponent_width() -> None:
     """A constant range of 16 octaves: G = 2^(E-4), at least 1."""
     gammas = [RunConfig(exponent_bits=bits).gamma for bits in (2, 4, 5, 6, 7, 8)]
@@ -268,6 +282,9 @@ def test_labels() -> None:
     assert RunConfig(format="fp8").label == "fp8 · adamw"
     changed = RunConfig(exponent_bits=5, antilog_entries=1, accumulator_bits=20, style="bins")
     assert changed.label == "LNS E5 G2 L1 W20 bins · integer-madam"
+    log = RunConfig(style="log", variant="table:8")
+    assert log.label == "LNS E7 G8 log table:8 · integer-madam"
+    assert RunConfig(style="log", accumulator_bits=10).label == "LNS E7 G8 W10 log · integer-madam"
     assert RunConfig(format="fp8-fixed", guard=2).label == "fp8-fixed guard 2 · adamw"
 
 
@@ -301,6 +318,14 @@ def test_model_names_are_the_models() -> None:
         ),
         ({"antilog_entries": 16}, "antilog_entries must be in 1..8, got 16"),
         ({"guard": 23}, "guard must be in 0..22, got 23"),
+        ({"style": "log", "guard": 4}, "guard must be left out for style log, got 4"),
+        ({"style": "log", "table_bits": 8}, "table_bits must be left out for style log, got 8"),
+        (
+            {"style": "log", "accumulator_bits": 8},
+            "accumulator_bits must be in 9..15, got 8",
+        ),
+        ({"style": "log", "variant": "table"}, "variant must be one of exact, table:n, "),
+        ({"variant": "mitchell"}, "variant must be left out for style direct, got mitchell"),
         ({"lr": 0}, "lr must be above 0 and at most 1e+30, got 0"),
         ({"lr": float("nan")}, "lr must be above 0 and at most 1e+30, got nan"),
         ({"schedule": "linear"}, "schedule must be one of constant, cosine, step, got 'linear'"),
