@@ -115,8 +115,8 @@ def assert_one_product(a: LNSFormat, b: LNSFormat, datapath: Datapath) -> None:
 
 
 def linear_datapaths(gamma: int, style: str) -> Iterator[Datapath]:
-    """Antilogs and accumulators of a style: everything that shapes a term (bins: up to 256)."""
-    most = min(gamma, 256 if style == "bins" else 4096)
+    """Antilogs and accumulators of a style: everything that shapes a term."""
+    most = min(gamma, 32 if style == "bins" else 4096)
     entries = sorted(n for n in {1, 2, 4, 8, 32, most} if n <= most)
     widths = ((24, 4), (4, 0), (4, 2), (12, 10), (32, 0), (40, 7), (62, 60))
     places = (1, 2, 5, 8, 12, 16) if style == "direct" else (1, 8, 16)
