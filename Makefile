@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz thorough check format lint types wheel bench docs clean
+.PHONY: setup demo test fuzz thorough check format lint types mutants wheel bench docs clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ fuzz: setup
 
 thorough: setup
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n auto
+
+mutants: setup
+	$(BIN)/python tests/mutation/run.py
 
 format: setup
 	$(BIN)/ruff format .

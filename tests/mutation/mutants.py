@@ -1,0 +1,249 @@
+"""Small ways to break the codec, the arithmetic and the kernels, and the tests that must notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change: `before`, which stands once in `file`, becomes `after`."""
+
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]  #: what must fail, as pytest takes it
+    why: str
+
+
+def _in(tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/test_{name}.py" for name in tests.split())
+
+
+_CODEC, _ENCODER, _FAST = _in("codec"), _in("kernels_codec"), _in("kernels_fast")
+_LNS, _LOG = _in("kernels_lns"), _in("kernels_log")
+
+MUTANTS = (
+    # --- the codec and the exact arithmetic (lns) ---
+    Mutant(
+        "lns/thresholds.py", "pow2_fixed(2 * k - 1, 2 * gamma, mantissa_bits)",
+        "pow2_fixed(2 * k - 1, 2 * gamma, mantissa_bits) + 1", _CODEC,
+        "a threshold of encode one unit of the significand too high",
+    ),
+    Mutant(
+        "lns/thresholds.py", "if low >> guard == high >> guard:\n            return low >> guard",
+        "if low >> guard == high >> guard:\n            return high >> guard - 1 >> 1 | 1", _CODEC,
+        "floors of powers with their last bit stuck",
+    ),
+    Mutant(
+        "lns/codec.py", "return -((fmt.max_exponent - largest_step) // fmt.gamma) * fmt.gamma",
+        "return -((fmt.max_exponent - largest_step) // fmt.gamma - 1) * fmt.gamma", _CODEC,
+        "a default scale an octave too large",
+    ),
+    Mutant(
+        "lns/codec.py", "gone = zero | (e < fmt.min_exponent) if fmt.zero else zero",
+        "gone = zero | (e < 0) if fmt.zero else zero", _CODEC,
+        "e = 0 kept as a magnitude beside zero",
+    ),
+    Mutant(
+        "lns/codec.py", "return (fine + draws) >> random_bits",
+        "return (fine + draws + 1) >> random_bits", _CODEC,
+        "stochastic rounding with one draw too many that rounds up",
+    ),
+    Mutant(
+        "lns/codec.py", "return steps + (tie & (odd == 1)), offset",
+        "return steps + (tie & (odd == 0)), offset", _CODEC,
+        "the tie of gamma = 1 goes to the odd exponent",
+    ),
+    Mutant(
+        "lns/codec.py", "np.array([float((n + 1) >> 1) for n in doubled])",
+        "np.array([float(n >> 1) for n in doubled])", _CODEC,
+        "decoded significands cut instead of rounded",
+    ),
+    Mutant(
+        "lns/float_codec.py",
+        "up = (drop > 0) & ((rest > half) | ((rest == half) & (kept & 1 == 1)))",
+        "up = (drop > 0) & (rest >= half)", _in("float_formats"),
+        "float ties away from zero",
+    ),
+    Mutant(
+        "lns/float_codec.py",
+        "return fmt.max_code + 1 if fmt.encoding == \"ieee\" else nan_code(fmt)",
+        "return fmt.max_code if fmt.encoding == \"ieee\" else nan_code(fmt)", _in("float_formats"),
+        "an overflow that should be infinite saturates",
+    ),
+    Mutant(
+        "lns/arith.py", "    half = (1 << places) >> 1\n    return kept + ((rest > half) |",
+        "    half = (1 << places) >> 1\n    return kept + ((rest >= half) |", _in("arith"),
+        "requantise and sqrt round half up",
+    ),
+    Mutant(
+        "lns/arith.py", "steps = _halved(exact - (shift << places), places) + shift",
+        "steps = _halved(exact, places)", _in("arith"),
+        "requantise rounds before the new offset is taken off",
+    ),
+    Mutant(
+        "lns/arith.py", "negative = np.where(left.e >= right.e, left.negative, right.negative)",
+        "negative = np.where(left.e > right.e, left.negative, left.negative)", _in("arith"),
+        "a sum takes the sign of its first operand",
+    ),
+    Mutant(
+        "lns/arith.py", "cancelled = opposite & (distance == 0)",
+        "cancelled = opposite & (distance < 0)", _in("arith"),
+        "x - x is not zero",
+    ),
+    Mutant(
+        "lns/gauss.py", "return [count - n for n in places]",
+        "return [count - n - (i == 3) for i, n in enumerate(places)]", _in("arith sums"),
+        "one entry of D one step too small",
+    ),
+    Mutant(
+        "lns/gauss.py", "unit = width << KNOT_BITS", "unit = (width << KNOT_BITS) + 1",
+        _in("arith sums"), "interpolation divides by a little too much",
+    ),
+    Mutant(
+        "lns/gauss.py", "middles = [2 * i * width + width - 1 for i in range(entries)]",
+        "middles = [2 * i * width + width for i in range(entries)]", _in("arith sums"),
+        "a table's entry half a distance off its middle",
+    ),
+    Mutant(
+        "lns/sums.py", "parts = pairs + parts[2 * len(pairs) :]",
+        "parts = parts[2 * len(pairs) :] + pairs", _in("sums"),
+        "the odd element of a tree goes first",
+    ),
+    Mutant(
+        "lns/datapath.py", "return (pow2_fixed(m, entries, table_bits + 1) + 1) >> 1",
+        "return pow2_fixed(m, entries, table_bits)", _in("datapath"),
+        "antilog constants cut instead of rounded",
+    ),
+    Mutant(
+        "lns/datapath.py", "shift=max(0, product_bits - datapath.accumulator.term_bits)",
+        "shift=max(1, product_bits - datapath.accumulator.term_bits)", _in("datapath"),
+        "products that need no shift are shifted",
+    ),
+    # --- the kernels ---
+    Mutant(
+        "kernels/encoders.py", "above = np.int64(rest > half) | (np.int64(rest == half) & kept",
+        "above = np.int64(rest > half) | (np.int64(rest == half) & (kept + 1)", _ENCODER,
+        "float and integer ties to odd",
+    ),
+    Mutant(
+        "kernels/encoders.py", "steps[i] += step + np.int64(significand[i] > table[step])",
+        "steps[i] += step + np.int64(significand[i] >= table[step])", _ENCODER,
+        "a value on a threshold takes the next step",
+    ),
+    Mutant(
+        "kernels/encode32.py", "builder.icmp_signed(\">\", frac, limit)",
+        "builder.icmp_signed(\">=\", frac, limit)", _ENCODER,
+        "the 32-bit encoder takes the next step on a threshold",
+    ),
+    Mutant(
+        "kernels/encode32.py", "held = builder.select(negative, _constant(0), held)",
+        "held = builder.select(negative, _constant(1), held)", _ENCODER,
+        "too small a value without zero becomes e = 1",
+    ),
+    Mutant(
+        "kernels/requantise.py", "kept += np.int32(over > half)",
+        "kept += np.int32(over >= half)", _in("kernels_codec"),
+        "fast requantise rounds half up",
+    ),
+    Mutant(
+        "kernels/values.py", "kept = kept + (half & (inexact | (kept & 1)))",
+        "kept = kept + half", _in("kernels_codec kernels_float"),
+        "a tie of a subnormal power goes up",
+    ),
+    Mutant(
+        "kernels/terms.py", "carry, rest = np.divmod(remainders + b.remainder[:, None], mac.gamma)",
+        "carry, rest = np.divmod(remainders + b.remainder[:, None], mac.gamma)\n"
+        "    carry = carry * (rest > 0)", _FAST,
+        "the carry of two remainders lost where they make a whole octave",
+    ),
+    Mutant(
+        "kernels/terms.py", "held = np.maximum(magnitude, 2.0**-CLAMP)",
+        "held = np.where(magnitude < 2.0**-CLAMP, 0.0, magnitude)", _FAST,
+        "tiny negative products floor to 0 instead of -1",
+    ),
+    Mutant(
+        "kernels/terms.py", "SINGLE_BITS, DOUBLE_BITS = 22, 51",
+        "SINGLE_BITS, DOUBLE_BITS = 25, 54", _FAST,
+        "sums leave the octave in which floats have steps of 1",
+    ),
+    Mutant(
+        "kernels/bounds.py", "return total * _SLACK + (last - first) + 1.0",
+        "return (total * _SLACK + (last - first) + 1.0) / 4.0", _FAST,
+        "a bound on what a chunk can add is too small: saturation is missed",
+    ),
+    Mutant(
+        "kernels/vector.py", "total = builder.add(load(builder, target), "
+        "builder.sub(bits, lane.start_bits))",
+        "total = builder.sub(load(builder, target), builder.sub(lane.start_bits, bits))\n"
+        "                total = builder.add(total, lane.constant(1))", _FAST,
+        "every chunk adds one too many",
+    ),
+    Mutant(
+        "kernels/folding.py", "wrapped = builder.ashr(builder.shl(total, spare), spare)",
+        "wrapped = builder.lshr(builder.shl(total, spare), spare)", _FAST,
+        "a wrapped accumulator loses its sign",
+    ),
+    Mutant(
+        "kernels/folding.py",
+        "clamped = builder.select(builder.icmp_signed(\"<\", total, low), low, total)",
+        "clamped = total", _FAST,
+        "no saturation at the negative end",
+    ),
+    Mutant(
+        "kernels/packing.py", "group, fold = lanes, np.zeros(start.size, np.uint8)",
+        "group, fold = 1, np.zeros(start.size, np.uint8)", _FAST,
+        "lanes saturate one by one instead of as a group",
+    ),
+    Mutant(
+        "kernels/finish.py", "total[0] += constants[m] * acc[column // width, i, column % width]",
+        "total[0] += constants[bins - 1 - m] * acc[column // width, i, column % width]", _LNS,
+        "bins meet each other's constants",
+    ),
+    Mutant(
+        "kernels/folds.py", "return ((-magnitude if negative else magnitude) << left) >> right",
+        "shifted = (magnitude << left) >> right\n    return -shifted if negative else shifted",
+        _LNS,
+        "the general kernel rounds towards zero where it should floor",
+    ),
+    Mutant(
+        "kernels/folds.py", "return min(max(total, -half), half - 1)",
+        "return min(max(total, 1 - half), half - 1)", _LNS,
+        "the general kernel's lowest accumulator is missing",
+    ),
+    Mutant(
+        "kernels/wide.py", "group[j] += term if other >= 0 else np.int64(0)",
+        "group[j] += term", _LNS,
+        "a zero operand counts as a number in the general kernel",
+    ),
+    Mutant(
+        "kernels/float_gemm.py",
+        "away = np.int64(1) if (error > 0) == (total > 0) else np.int64(-1)",
+        "away = np.int64(1)", _in("kernels_float"),
+        "rounding to odd goes the wrong way: double rounding",
+    ),
+    Mutant(
+        "kernels/fma.py", "totals[v] = builder.call(fma, [value, other, totals[v]])",
+        "totals[v] = builder.fadd(builder.fmul(value, other), totals[v])", _in("kernels_float"),
+        "a float product is rounded before it is added",
+    ),
+    Mutant(
+        "kernels/log_gemm.py", "negative[j] = s[j] if d >= np.int32(0) else xs",
+        "negative[j] = xs", _LOG,
+        "a logarithmic sum takes the sign of the product",
+    ),
+    Mutant(
+        "kernels/log_gemm.py",
+        "    table[length] = _ZERO  # equal magnitudes of opposite signs\n", "", _LOG,
+        "products that cancel leave a magnitude",
+    ),
+    Mutant(
+        "kernels/log_gemm.py", "exponent = (own[k] >> np.int32(1)) + np.int32(1)",
+        "exponent = (own[k] >> np.int32(1))", _LOG,
+        "a product enters the logarithmic sum one step too low",
+    ),
+    Mutant(
+        "kernels/madam.py", "move = min(max(np.rint(factor * u), -span), span)",
+        "move = min(max(np.floor(factor * u + np.float32(0.5)), -span), span)", _in("madam"),
+        "integer Madam rounds half up",
+    ),
+)  # fmt: skip
