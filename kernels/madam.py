@@ -26,6 +26,8 @@ def _finite_chunk(gradient):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _move_chunk(code, gradient, v, beta2, rest, correction, bound, factor, exponent_bits):  # type: ignore[no-untyped-def]
+    # Shifts by less than 32 and sums kept in int32 stay vectors of int32.
+    places = np.int32(np.int32(exponent_bits) & np.int32(31))
     top, span = np.int32((1 << exponent_bits) - 1), np.float32(1 << exponent_bits)
     undefined, above, below = np.int32(0), np.int32(0), np.int32(0)
     for i in range(code.size):
@@ -36,13 +38,14 @@ def _move_chunk(code, gradient, v, beta2, rest, correction, bound, factor, expon
         idle = (root == 0) & (g == 0)
         u = np.float32(0) if idle else g / root
         u = min(max(u, -bound), bound)
-        move = min(max(np.rint(factor * u), -span), span)
-        sign = np.int32(code[i] >> exponent_bits)
-        e = np.int32((code[i] & top) - np.int32(move) * (np.int32(1) - np.int32(2) * sign))
-        code[i] = min(max(e, np.int32(0)), top) | np.int32(sign << exponent_bits)
-        undefined += np.int32((moment == 0) & (g == 0))
-        above += np.int32(e > top)
-        below += np.int32(e < 0)
+        move = np.int32(min(max(np.rint(factor * u), -span), span))
+        sign = np.int32(code[i] >> places)
+        away = np.int32((move ^ np.int32(-sign)) + sign)  # move * sign w
+        e = np.int32(np.int32(code[i] & top) - away)
+        code[i] = min(max(e, np.int32(0)), top) | np.int32(sign << places)
+        undefined = np.int32(undefined + np.int32((moment == 0) & (g == 0)))
+        above = np.int32(above + np.int32(e > top))
+        below = np.int32(below + np.int32(e < 0))
     return undefined, above, below
 
 

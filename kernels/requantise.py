@@ -35,32 +35,41 @@ def _map_chunk(table, code, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _shift_chunk(code, start, up, down, source_top, sign_shift, rule, out):  # type: ignore[no-untyped-def]
-    top, low, zero, sign_bit = rule
+    """Shifts by less than 32 and sums kept in int32 stay vectors of int32. RN_even(x / 2^down) is
+    (x + half - 1 + the last bit kept) >> down."""
+    top, low, zero, sign_place = rule
+    up, down = np.int32(up & np.int32(31)), np.int32(down & np.int32(31))
+    sign_shift, place = np.int32(sign_shift & np.int32(31)), np.int32(sign_place & np.int32(31))
     saturated, underflowed = np.int32(0), np.int32(0)
-    half, rest = np.int32((1 << down) >> 1), np.int32((1 << down) - 1)
+    ties = np.int32(down > 0)
+    bias = np.int32((np.int32(1 << down) >> np.int32(1)) - ties)
+    magnitudes, keep_all = np.int32(zero == 0), np.int32(low == 0)
+    several = start.size > 1
+    first = start[0] if start.size else np.int32(0)
     for i in range(code.size):
-        stored = np.int32(code[i]) & source_top
-        exact = np.int32((stored << up) + start[i if start.size > 1 else 0])
-        kept = np.int32(exact >> down)
-        over = np.int32(exact & rest)
-        kept += np.int32(over > half) | (np.int32((over == half) & (half > 0)) & kept)
-        nonzero = np.int32((stored > 0) | (zero == 0))
-        held = nonzero & (np.int32(kept >= low) | np.int32(low == 0))
-        sign = np.int32(np.int32(code[i]) >> sign_shift) * sign_bit
-        out[i] = held * (min(max(kept, np.int32(0)), top) | sign)
-        saturated += nonzero & np.int32(kept > top)
-        underflowed += nonzero & np.int32(kept < low)
+        word = np.int32(code[i])
+        stored = np.int32(word & source_top)
+        exact = np.int32(np.int32(stored << up) + (start[i] if several else first))
+        odd = np.int32(np.int32(exact >> down) & ties)
+        kept = np.int32(np.int32(exact + bias + odd) >> down)
+        nonzero = np.int32(np.int32(stored > 0) | magnitudes)
+        large, small = np.int32(kept > top), np.int32(kept < low)
+        held = np.int32(nonzero & ((small ^ np.int32(1)) | keep_all))
+        sign = np.int32(np.int32(word >> sign_shift) << place)
+        out[i] = (min(max(kept, np.int32(0)), top) | sign) & np.int32(-held)
+        saturated = np.int32(saturated + (nonzero & large))
+        underflowed = np.int32(underflowed + (nonzero & small))
     return saturated, underflowed
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _shift(code, start, up, down, source_top, sign_shift, top, low, zero, sign_bit, out):  # type: ignore[no-untyped-def]
+def _shift(code, start, up, down, source_top, sign_shift, top, low, zero, sign_place, out):  # type: ignore[no-untyped-def]
     """out = RN_even((e * 2^up + start) / 2^down) of every code; counts as `_map`'s.
 
     start: int32, one, or one per element.
     """
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
-    rule = np.int32(top), np.int32(low), np.int32(zero), np.int32(sign_bit)
+    rule = np.int32(top), np.int32(low), np.int32(zero), np.int32(sign_place)
     for task in prange(counts.shape[0]):
         part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
         counts[task] = _shift_chunk(
@@ -181,7 +190,7 @@ def _shifted(
 ) -> tuple[npt.NDArray[Any], EncodeCounts]:
     """Requantise by arithmetic in 32 bits; start: one, or one per element, below _FAR."""
     out = np.empty(flat.size, target.code_dtype)
-    rule = target.max_exponent, target.min_exponent, int(source.zero), 1 << target.exponent_bits
+    rule = target.max_exponent, target.min_exponent, int(source.zero), target.exponent_bits
     fields = source.max_exponent, source.exponent_bits
     with parallel(flat.size, 16 * _CHUNK):
         tasks = _shift(flat, start, *_places(source, target), *fields, *rule, out)

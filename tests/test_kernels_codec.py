@@ -377,3 +377,19 @@ def test_requantise_counts_what_it_loses() -> None:
     got, counts = requantise_fast(array, LNSFormat(5, 8), 50)
     np.testing.assert_array_equal(got.code, [0, 0, 14, 31, 63])
     assert counts == EncodeCounts(5, 2, 1)
+
+
+@pytest.mark.parametrize("gamma", [1, 2, 8, 64])
+def test_the_smallest_float32_powers(gamma: int) -> None:
+    """Beside 2^-150, half the smallest subnormal: the power itself is a tie and goes to zero, the
+    next step above it to the smallest subnormal; and beside 2^128 the last finite one."""
+    fmt = LNSFormat(4, gamma, zero=False)
+    steps = np.arange(3, dtype=np.uint8)
+    low = to_float32(LNSArray(steps, -150 * gamma - 1, fmt))
+    smallest = np.float32(2.0**-149)
+    np.testing.assert_array_equal(low, np.array([0, 0, smallest], np.float32))
+    high = to_float32(LNSArray(steps[:2], 128 * gamma - 2, fmt))
+    below = [2.0 ** (128 - (2 - i) / gamma) for i in range(2)]
+    np.testing.assert_array_equal(high, np.array(below, np.float32))
+    with pytest.raises(OverflowError):
+        to_float32(LNSArray(steps, 128 * gamma - 2, fmt))

@@ -141,8 +141,8 @@ MUTANTS = (
         "too small a value without zero becomes e = 1",
     ),
     Mutant(
-        "kernels/requantise.py", "kept += np.int32(over > half)",
-        "kept += np.int32(over >= half)", _in("kernels_codec"),
+        "kernels/requantise.py", "np.int32(exact + bias + odd)",
+        "np.int32(exact + bias + ties)", _in("kernels_codec"),
         "fast requantise rounds half up",
     ),
     Mutant(
@@ -242,8 +242,8 @@ MUTANTS = (
         "a product enters the logarithmic sum one step too low",
     ),
     Mutant(
-        "kernels/madam.py", "move = min(max(np.rint(factor * u), -span), span)",
-        "move = min(max(np.floor(factor * u + np.float32(0.5)), -span), span)", _in("madam"),
+        "kernels/madam.py", "np.rint(factor * u)",
+        "np.floor(factor * u + np.float32(0.5))", _in("madam"),
         "integer Madam rounds half up",
     ),
 )  # fmt: skip
