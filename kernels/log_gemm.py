@@ -117,17 +117,16 @@ def _gemm_log(a, b, lanes, table, length, top, sign_bit, out):  # type: ignore[n
 
 @lru_cache(maxsize=64)
 def _table(gamma: int, variant: str) -> tuple[Words, int]:
-    """S then -D, each as long as the longer of them does anything, and one entry of 0."""
-    sums, differences = (gauss_table(gamma, kind, variant) for kind in (False, True))
-    last = max(
-        int(np.flatnonzero(table)[-1]) if table.any() else 0 for table in (sums, differences)
-    )
-    length = min(last + 2, len(sums))
-    table = np.concatenate([sums[:length], -differences[:length]]).astype(np.int32)
-    table[length] = _ZERO  # equal magnitudes of opposite signs
-    if length == last + 2:
-        table[[length - 1, 2 * length - 1]] = 0
-    return table, length
+    """S then -D, each as long as the longer of them does anything, and one entry of 0.
+
+    That entry stands for every larger distance, a zero's among them; at the finest gamma S still
+    does something at the largest distance of two numbers, and the entry comes after it.
+    """
+    steps = [np.append(gauss_table(gamma, kind, variant), 0) for kind in (False, True)]
+    length = 2 + max(int(np.flatnonzero(table)[-1]) if table.any() else 0 for table in steps)
+    whole = np.concatenate([steps[0][:length], -steps[1][:length]]).astype(np.int32)
+    whole[length] = _ZERO  # equal magnitudes of opposite signs
+    return whole, length
 
 
 def _words(array: LNSArray, ratio: int) -> Words:

@@ -233,7 +233,7 @@ MUTANTS = (
     ),
     Mutant(
         "kernels/log_gemm.py",
-        "    table[length] = _ZERO  # equal magnitudes of opposite signs\n", "", _LOG,
+        "    whole[length] = _ZERO  # equal magnitudes of opposite signs\n", "", _LOG,
         "products that cancel leave a magnitude",
     ),
     Mutant(
