@@ -20,6 +20,7 @@ d = 0 with opposite signs is zero in every one of them.
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -35,13 +36,14 @@ MAX_DISTANCE = (1 << 15) - 1  # of two exponents of the widest format
 _BITS = 128  # first try; an undecided comparison doubles it
 
 
+@lru_cache(maxsize=32)
 def _halves(gamma: int, sign: int, count: int, bits: int) -> list[int]:
     """floor(2^(sign * (2k-1)/2G) * 2^bits) for k = 1..count."""
     return [pow2_fixed(sign * (2 * k - 1), 2 * gamma, bits) for k in range(1, count + 1)]
 
 
 def _sums(gamma: int, powers: list[int], bits: int) -> list[int] | None:
-    """S for each 2^(-d/G), given as its floor; None if `bits` cannot decide."""
+    """S for each 2^(-d/G), d >= 0, given as its floor; None if `bits` cannot decide."""
     one = 1 << bits
     halves = _halves(gamma, 1, gamma, bits)  # ascending, up to S(0) = G
     # 1 + 2^(-d/G) lies in [one + p, one + p + 1) and the half-step in (h, h + 1): equal floors tie.
@@ -52,10 +54,10 @@ def _sums(gamma: int, powers: list[int], bits: int) -> list[int] | None:
 
 
 def _differences(gamma: int, powers: list[int], bits: int) -> list[int] | None:
-    """D for each 2^(-d/G), d >= 1, given as its floor; None if `bits` cannot decide."""
+    """D for each 2^(-d/G), d >= 1/2, given as its floor; None if `bits` cannot decide."""
     one = 1 << bits
-    # -log2(1 - 2^(-1/G)) < 1 + log2(G): 1 - 2^(-1/G) >= 1/(2G) for every G >= 1.
-    count = gamma * (gamma.bit_length() + 1)
+    # -log2(1 - 2^(-1/2G)) <= 2 + log2(G): 1 - 2^(-1/2G) >= 1/(4G) for every G >= 1.
+    count = gamma * (gamma.bit_length() + 2)
     halves = _halves(gamma, -1, count, bits)[::-1]  # ascending
     # 1 - 2^(-d/G) lies in (one - p - 1, one - p] and the half-step in (h, h + 1).
     lows = [one - p - 1 for p in powers]
@@ -67,12 +69,18 @@ def _differences(gamma: int, powers: list[int], bits: int) -> list[int] | None:
 
 @lru_cache(maxsize=64)
 def _exact_table(gamma: int, opposite: bool) -> npt.NDArray[np.int32]:
+    steps = _steps(gamma, range(int(opposite), MAX_DISTANCE + 1), gamma, opposite)
+    return np.array([0, *steps] if opposite else steps, np.int32)
+
+
+def _steps(gamma: int, numerators: Iterable[int], denominator: int, opposite: bool) -> list[int]:
+    """`_rounded` of many arguments at once, each of at least half a distance for differences."""
     bits, steps = _BITS, None
     while steps is None:
-        powers = [pow2_fixed(-d, gamma, bits) for d in range(int(opposite), MAX_DISTANCE + 1)]
+        powers = [pow2_fixed(-n, denominator, bits) for n in numerators]
         steps = (_differences if opposite else _sums)(gamma, powers, bits)
         bits *= 2
-    return np.array([0, *steps] if opposite else steps, np.int32)
+    return steps
 
 
 def split_variant(variant: object) -> tuple[str, int]:
@@ -100,18 +108,31 @@ def gauss_table(gamma: int, opposite: bool, variant: str = "exact") -> npt.NDArr
 
 @lru_cache(maxsize=64)
 def _table(gamma: int, opposite: bool, kind: str, entries: int) -> npt.NDArray[np.int32]:
-    exact = _exact_table(gamma, opposite)
     if kind == "exact":
-        table = exact
+        table = _exact_table(gamma, opposite)
     elif kind == "mitchell":
         table = _mitchell(gamma, opposite)
     else:
-        zero_from = int(np.flatnonzero(exact)[-1]) + 1
-        width = -(-zero_from // entries)
+        width = -(-zero_from(gamma, opposite) // entries)
         make = _blocks if kind == "table" else _lines
         table = make(gamma, opposite, entries, width)
     table.setflags(write=False)
     return table
+
+
+@lru_cache(maxsize=64)
+def zero_from(gamma: int, opposite: bool) -> int:
+    """Return the smallest d from which S, or with `opposite` D, is 0: steps, by exact bisection.
+
+    At gamma 4096 it lies beyond MAX_DISTANCE. From gamma (log2(gamma) + 2) on both are below half
+    a step: there 2^(-d/gamma) <= 1 / (4 gamma).
+    """
+    steps = require_power_of_two("gamma", gamma, 1, 4096)
+    distances = range(steps * (steps.bit_length() + 1))
+    below = int(opposite)  # D(0) has no value
+    return bisect_left(
+        distances, True, below, key=lambda d: not _passes(steps, 1, d, steps, opposite)
+    )
 
 
 def max_error(gamma: int, variant: str, distances: int = MAX_DISTANCE) -> tuple[int, int]:
@@ -138,9 +159,11 @@ def _fitted(values: npt.ArrayLike) -> npt.NDArray[np.int32]:
 
 def _blocks(gamma: int, opposite: bool, entries: int, width: int) -> npt.NDArray[np.int32]:
     """Constant over `width` distances; the middle of a block may lie between two of them."""
-    middles = [2 * i * width + width - 1 for i in range(entries)]  # in halves of a distance
-    steps = [_rounded(gamma, n, 2 * gamma, opposite) if n or not opposite else 0 for n in middles]
-    table = _fitted(np.repeat(steps, width))
+    used = min(entries, MAX_DISTANCE // width + 1)
+    middles = [2 * i * width + width - 1 for i in range(used)]  # in halves of a distance
+    if opposite:
+        middles[0] = max(1, middles[0])  # of width 1: the entry of d = 0, which is not used
+    table = _fitted(np.repeat(_steps(gamma, middles, 2 * gamma, opposite), width))
     if opposite:
         table[0] = 0
     return table
@@ -148,7 +171,7 @@ def _blocks(gamma: int, opposite: bool, entries: int, width: int) -> npt.NDArray
 
 def _lines(gamma: int, opposite: bool, entries: int, width: int) -> npt.NDArray[np.int32]:
     """Straight lines between knots that hold KNOT_BITS more bits."""
-    first = int(opposite)
+    first, entries = int(opposite), min(entries, MAX_DISTANCE // width + 1)
     fine = gamma << KNOT_BITS
     knots = [_rounded(fine, first + i * width, gamma, opposite) for i in range(entries + 1)]
     left, right = (np.repeat(knots[i : i + entries], width).astype(object) for i in (0, 1))

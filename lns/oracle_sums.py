@@ -31,10 +31,16 @@ def _nearest(n: int, root: int, gamma: int, opposite: bool) -> int:
 @lru_cache(maxsize=64)
 def _first_zero(gamma: int, opposite: bool) -> int:
     """The smallest d from which the exact function is 0; it falls with d."""
-    d = int(opposite)
-    while _nearest(d, gamma, gamma, opposite):
-        d += 1
-    return d
+    below, found = int(opposite) - 1, 1 + int(opposite)  # not 0 at `below` (or none), 0 at `found`
+    while _nearest(found, gamma, gamma, opposite):
+        below, found = found, 2 * found
+    while found - below > 1:
+        middle = (below + found) // 2
+        if _nearest(middle, gamma, gamma, opposite):
+            below = middle
+        else:
+            found = middle
+    return found
 
 
 def _mitchell(d: int, gamma: int, opposite: bool) -> int:

@@ -7,11 +7,9 @@ kind was synthesised for the price table: its parts are priced as those of the l
 
 from functools import lru_cache
 
-import numpy as np
-
 from ..lns.datapath import Datapath
 from ..lns.format import LNSFormat
-from ..lns.gauss import KNOT_BITS, gauss_table, split_variant
+from ..lns.gauss import KNOT_BITS, gauss_table, split_variant, zero_from
 from .event import Event, Events
 
 _FP32_SIGNIFICAND = 24  # bits, IEEE 754
@@ -38,7 +36,7 @@ def log_events(datapath: Datapath, a: LNSFormat, b: LNSFormat, outputs: int, k: 
         Event("accumulate", width): sums,
         Event("register_bits"): products * (a.bits + b.bits + width + 1) + sums * (width + 1),
     }
-    for event, times in change_events(mac.gamma, datapath.variant).items():
+    for event, times in change_events(mac.gamma, width, datapath.variant).items():
         events[event] = events.get(event, 0) + times * sums
     last = Event("exponent_add", width)
     events[last] = events.get(last, 0) + outputs
@@ -49,24 +47,29 @@ def log_events(datapath: Datapath, a: LNSFormat, b: LNSFormat, outputs: int, k: 
 
 
 @lru_cache(maxsize=64)
-def change_events(gamma: int, variant: str) -> Events:
-    """Return the events of finding S or D of one distance."""
+def change_events(gamma: int, width: int, variant: str) -> Events:
+    """Return the events of finding S or D of a distance of two exponents of `width` bits.
+
+    No table holds words for distances that those exponents do not reach, 2^width and above.
+    """
     kind, entries = split_variant(variant)
-    tables = [gauss_table(gamma, opposite) for opposite in (False, True)]
-    zero_from = [int(np.flatnonzero(table)[-1]) + 1 for table in tables]
-    bits = int(max(table.max() for table in tables)).bit_length()
+    reach = 1 << width
+    zeros = [zero_from(gamma, opposite) for opposite in (False, True)]
+    lengths = [min(zero, reach) for zero in zeros]
+    bits = int(max(gauss_table(gamma, opposite).max() for opposite in (False, True))).bit_length()
     if kind == "exact":
-        return {_lookup(sum(zero_from), bits): 1}
+        return {_lookup(sum(lengths), bits): 1}
     if kind == "mitchell":  # a fraction of log2(2 gamma) bits, as far down as it still counts
-        fraction = gamma.bit_length() + max(zero_from) // gamma
+        fraction = gamma.bit_length() + max(lengths) // gamma
         return {Event("shift", fraction): 2, Event("log_add", fraction): 2}
-    step = max(-(-zero // entries) for zero in zero_from)
-    if kind == "table" or step == 1:
-        return {_lookup(sum(min(entries, zero) for zero in zero_from), bits): 1}
+    steps = [-(-zero // entries) for zero in zeros]
+    parts = [min(entries, n, -(-reach // step)) for n, step in zip(lengths, steps, strict=True)]
+    if kind == "table" or max(steps) == 1:
+        return {_lookup(sum(parts), bits): 1}
     knot = bits + KNOT_BITS
-    place = (step - 1).bit_length()
+    place = (max(steps) - 1).bit_length()
     return {
-        _lookup(2 * (entries + 1), knot): 2,
+        _lookup(sum(parts) + len(parts), knot): 2,
         Event("int_multiply", max(knot, place), f"{knot}x{place}"): 1,
         Event("log_add", knot): 2,
     }

@@ -27,6 +27,7 @@ from lnsim.sim.events import (
     gemm_events,
     update_events,
 )
+from lnsim.sim.log_events import change_events
 from lnsim.sim.tally import Tally
 
 ADDS = ("accumulate", "tree_add")
@@ -104,6 +105,27 @@ def test_a_variant_changes_the_look_up_alone(variant: str, found: dict[Event, in
     del plain[Event("gauss_lookup", 5, "73x5")]
     wanted = plain | {event: 30 * times for event, times in found.items()}
     assert gemm_events(log_path(variant=variant), LNS8, LNS8, 2, 3, 5) == wanted
+
+
+@pytest.mark.parametrize(
+    ("gamma", "width", "variant", "words"),
+    [
+        (256, 9, "exact", 2 * 512),  # S and D are 0 from 2440 on, but 9 bits reach 510
+        (256, 12, "exact", 2 * 2440),
+        (256, 9, "table:64", 2 * 14),  # blocks of 39
+        (256, 12, "table:64", 2 * 64),
+        (4096, 15, "exact", 2 * 2**15),  # 0 from 55414 and 55415 on
+        (4096, 15, "table:256", 2 * 152),  # blocks of 217
+        (4096, 15, "interp:256", 2 * 153),  # one knot more each
+        (4096, 15, "table:32768", 2 * 2**14),  # blocks of 2
+    ],
+)
+def test_a_table_reaches_as_far_as_two_numbers_lie_apart(
+    gamma: int, width: int, variant: str, words: int
+) -> None:
+    """Accumulators of W exponent bits have distances below 2^W: no words beyond."""
+    (found,) = (e for e in change_events(gamma, width, variant) if e.kind == "gauss_lookup")
+    assert found.detail == f"{words}x{found.bits}"
 
 
 def test_bins_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Addition in every variant, sums in every order, dot products: all against the oracle."""
 
+import os
 import re
 from itertools import product
 from pathlib import Path
@@ -21,10 +22,11 @@ from lnsim.lns import (
     sub,
     total,
 )
-from lnsim.lns.gauss import gauss_table
+from lnsim.lns.gauss import gauss_table, zero_from
 from lnsim.lns.oracle import add_one, gauss_one, log_dot, sub_one, total_one
 from lnsim.lns.testing import lns_arrays
 
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 VARIANTS = ("exact", "table:1", "table:16", "interp:4", "interp:64", "mitchell")
 SMALL = [LNSFormat(3, 2), LNSFormat(4, 1, zero=False), LNSFormat(5, 8), LNSFormat(5, 4, zero=False)]
 variants = pytest.mark.parametrize("variant", VARIANTS)
@@ -48,7 +50,10 @@ def test_every_sum_in_every_variant(fmt: LNSFormat, variant: str) -> None:
     assert sub(column, x, variant).code.tolist() == wanted
 
 
-@variants
+DOCUMENTED = ("exact", "table:16", "table:64", "table:256", "interp:16", "interp:64", "mitchell")
+
+
+@pytest.mark.parametrize("variant", [*DOCUMENTED, "table:1", "interp:4"])
 @pytest.mark.parametrize("gamma", [1, 2, 8, 64])
 @pytest.mark.parametrize("opposite", [False, True])
 def test_every_distance_of_twelve_bits(gamma: int, opposite: bool, variant: str) -> None:
@@ -57,6 +62,34 @@ def test_every_distance_of_twelve_bits(gamma: int, opposite: bool, variant: str)
     first = int(opposite)
     wanted = [gauss_one(d, gamma, opposite, variant) for d in range(first, 2**12)]
     assert table[first : 2**12].tolist() == wanted
+
+
+STRIDE = 1 if THOROUGH else 1021  # odd, so that it meets every place of a block
+
+
+@pytest.mark.parametrize("variant", [*DOCUMENTED, "table:1", "table:32768", "interp:1"])
+@pytest.mark.parametrize("gamma", [2048, 4096])
+@pytest.mark.parametrize("opposite", [False, True])
+def test_distances_of_fifteen_bits(gamma: int, opposite: bool, variant: str) -> None:
+    """Fine gammas, to the largest distance there is: an odd stride of d, thorough: every d."""
+    table = gauss_table(gamma, opposite, variant)
+    assert len(table) == 2**15
+    first = int(opposite)
+    for part in (range(first, 8), range(first, 2**15, STRIDE), range(2**15 - 2, 2**15)):
+        wanted = [gauss_one(d, gamma, opposite, variant) for d in part]
+        assert table[part.start : part.stop : part.step].tolist() == wanted
+
+
+@pytest.mark.parametrize("gamma", [2**n for n in range(13)])
+@pytest.mark.parametrize("opposite", [False, True])
+def test_where_the_functions_become_zero(gamma: int, opposite: bool) -> None:
+    """The smallest d by the oracle; at gamma 4096 it lies beyond every distance of two numbers."""
+    found = zero_from(gamma, opposite)
+    assert gauss_one(found, gamma, opposite) == 0
+    assert gauss_one(found - 1, gamma, opposite) == 1
+    beyond = {(4096, False): 55414, (4096, True): 55415}
+    assert (found > 2**15) == ((gamma, opposite) in beyond)
+    assert found == beyond.get((gamma, opposite), found)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +102,7 @@ def test_every_distance_of_twelve_bits(gamma: int, opposite: bool, variant: str)
         ("interp:64", 8, (1, 0)),
         ("mitchell", 8, (1, 3)),
         ("mitchell", 64, (5, 34)),
-        ("table:256", 4096, (32, 24498)),
+        ("table:256", 4096, (54, 27614)),
     ],
 )
 def test_the_stated_errors(variant: str, gamma: int, worst: tuple[int, int]) -> None:
