@@ -20,7 +20,7 @@ from .operands import Matrix, Place, evenly, left_codes, plain_array, right_code
 from .product import Target, gemm_terms
 from .terms import TermTable, term_tables
 from .threads import parallel
-from .values import to_float32
+from .values import nearest_float32
 from .wide import gemm_fixed, gemm_log
 
 Counted = tuple[Any, int]
@@ -60,10 +60,10 @@ def matmul_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> in
             return overflowed
     acc, overflowed = matmul_counted(a, b, datapath)
     if isinstance(acc, LNSArray):
-        place.memory[place.row_at[:, None] + place.column_at] = to_float32(acc)
-        return overflowed
-    with np.errstate(over="ignore"):  # beyond float32's range the conversion gives infinity
-        real = datapath.to_real(acc, a, b).astype(np.float32)  # type: ignore[arg-type]
+        real = nearest_float32(acc)
+    else:
+        with np.errstate(over="ignore"):  # beyond float32's range the conversion gives infinity
+            real = datapath.to_real(acc, a, b).astype(np.float32)  # type: ignore[arg-type]
     if not np.isfinite(real).all():  # float accumulators count their own
         overflowed = max(overflowed, int(np.count_nonzero(~np.isfinite(real))))
     place.memory[place.row_at[:, None] + place.column_at] = real

@@ -7,6 +7,7 @@ number is where both functions are 0; a sum below the smallest magnitude becomes
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,8 @@ def _words(array: LNSArray, ratio: int) -> Words:
 def log_product(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[LNSArray, int]:
     """Return (a times b in style "log", outputs of which a sum saturated); arguments are checked.
 
-    The offset is one number where both operands' are, else (M, 1), (1, N) or (M, N).
+    The offset is one number where both operands' are, else (M, 1), (1, N) or (M, N); ValueError
+    where it leaves int32.
     """
     target, mac = datapath.sum_format(a.fmt, b.fmt), datapath.resolve(a.fmt, b.fmt)
     table, length = _table(mac.gamma, datapath.variant)
@@ -153,9 +155,8 @@ def log_product(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[LNSArray,
                 left, right, datapath.accumulator.lanes, table, np.int32(length),
                 np.int32(target.max_exponent), np.int32(target.exponent_bits), out,
             )  # fmt: skip
-    offset = _along_k(a, 1) * mac.ratio_a + _along_k(b, 0) * mac.ratio_b - 1
-    whole = offset if isinstance(offset, int) else offset.astype(np.int32)
-    return LNSArray(out.astype(target.code_dtype), whole, target), int(above)
+    offset: Any = _along_k(a, 1) * mac.ratio_a + _along_k(b, 0) * mac.ratio_b - 1
+    return LNSArray(out.astype(target.code_dtype), offset, target), int(above)
 
 
 def _along_k(array: LNSArray, axis: int) -> npt.NDArray[np.int64] | int:

@@ -42,7 +42,8 @@ def _sums(code: npt.NDArray[Any], a: Any, b: Any, datapath: Datapath) -> LNSArra
     if not steps[0].ndim and not steps[1].ndim:
         return LNSArray(code.astype(fmt.code_dtype), int(steps[0] + steps[1]) - 1, fmt)
     rows, columns = (_beside_k(x, axis) for x, axis in zip(steps, (1, 0), strict=True))
-    return LNSArray(code.astype(fmt.code_dtype), (rows + columns - 1).astype(np.int32), fmt)
+    offset: Any = rows + columns - 1
+    return LNSArray(code.astype(fmt.code_dtype), offset, fmt)
 
 
 def _beside_k(offset: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.int64]:

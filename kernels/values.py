@@ -106,23 +106,23 @@ def to_float32(array: CodeArray) -> npt.NDArray[np.float32]:
         raise TypeError(
             f"array must be an LNSArray, FloatArray or IntArray, got {type(array).__name__}"
         )
-    return _values(array).reshape(array.shape)
+    value = nearest_float32(array)
+    one = isinstance(array.offset, int) and array.fmt.bits <= MAX_TABLE_BITS
+    if not one or _beyond(array.fmt, array.offset):  # type: ignore[arg-type]
+        _check_range(value, array)
+    return value
 
 
-def _values(array: CodeArray) -> npt.NDArray[np.float32]:
-    """The values; those of a single number may have an axis."""
+def nearest_float32(array: CodeArray) -> npt.NDArray[np.float32]:
+    """`to_float32` where a value beyond float32's range is an infinity."""
     if isinstance(array.offset, int):
-        if array.fmt.bits <= MAX_TABLE_BITS and not _beyond(array.fmt, array.offset):
-            return _one_offset(array, array.offset)
-        value = _one_offset(array, array.offset)
-    else:
-        value = np.empty(array.shape, np.float32)
-        offsets = np.broadcast_to(array.offset, array.shape)
-        for offset in np.unique(array.offset).tolist():
-            where = offsets == offset
-            part = type(array)(array.code[where], 0, array.fmt)  # type: ignore[arg-type]
-            value[where] = _one_offset(part, offset)
-    _check_range(value, array)
+        return _one_offset(array, array.offset).reshape(array.shape)
+    value = np.empty(array.shape, np.float32)
+    offsets = np.broadcast_to(array.offset, array.shape)
+    for offset in np.unique(array.offset).tolist():
+        where = offsets == offset
+        part = type(array)(array.code[where], 0, array.fmt)  # type: ignore[arg-type]
+        value[where] = _one_offset(part, offset)
     return value
 
 

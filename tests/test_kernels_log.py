@@ -90,6 +90,32 @@ def test_saturated_sums_are_counted() -> None:
     assert got.code.tolist() == [[15, 0]]
 
 
+def test_values_beyond_float32_are_infinite_and_counted() -> None:
+    """As with a linear accumulator; three of four outputs here."""
+    code = np.array([[100, 3], [0, 1]], np.uint8)
+    a, b = LNSArray(code, 600, LNS8), LNSArray(np.eye(2, dtype=np.uint8) * 100, 600, LNS8)
+    real, overflowed = matmul_real(a, b, Datapath(accumulator=Accumulator(bits=9, style="log")))
+    assert np.isinf(real).tolist() == [[True, True], [False, True]]
+    assert overflowed == 3
+    assert np.isinf(matmul_real(a, b, Datapath())[0][0, 0])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "oracle"])
+def test_an_offset_beyond_int32_is_refused(backend: str) -> None:
+    """Of one number and of rows and columns."""
+    datapath, one = (
+        Datapath(accumulator=Accumulator(bits=9, style="log")),
+        np.ones((1, 1), np.uint8),
+    )
+    most = 2**31 - 1
+    scales: list[tuple[object, object]] = [(most, most)]
+    scales.append((np.full((1, 1), most, np.int32), np.full((1, 1), most, np.int32)))
+    for left, right in scales:
+        a, b = LNSArray(one, left, LNS8), LNSArray(one, right, LNS8)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"^offset must be in -2147483648\.\.2147483647"):
+            matmul(a, b, datapath, backend)
+
+
 def test_real_values_and_batches() -> None:
     """float32 results are the decoded sums, in place too; a batch is its members."""
     fmt = LNSFormat(5, 4)
