@@ -1,5 +1,6 @@
 """Argument checks of the public entry points: `<name> must be <rule>, got <value>`."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -51,6 +52,14 @@ def require_power_of_two(name: str, value: object, low: int, high: int) -> int:
     if number < 1 or number & (number - 1):
         raise ValueError(f"{name} must be a power of two, got {_shown(number)}")
     return require_int(name, number, low, high)
+
+
+def plain_number(text: str) -> int | None:
+    """Return the whole number of a name such as "table:64"; None unless it is its one spelling.
+
+    ASCII digits without leading zeros, at most nine.
+    """
+    return int(text) if re.fullmatch("0|[1-9][0-9]{0,8}", text) else None
 
 
 def as_array(name: str, value: object) -> np.ndarray:

@@ -26,7 +26,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from .checks import require_int, require_power_of_two
+from .checks import plain_number, require_int, require_power_of_two
 from .thresholds import pow2_fixed
 
 VARIANTS = ("exact", "table:n", "interp:n", "mitchell")
@@ -86,13 +86,14 @@ def _steps(gamma: int, numerators: Iterable[int], denominator: int, opposite: bo
 def split_variant(variant: object) -> tuple[str, int]:
     """Return (kind, n) of a variant's name, n = 0 where it has none.
 
-    Raises ValueError for another name and for n outside 1..32768.
+    Raises ValueError for another name and for n outside 1..32768; n has no leading zeros.
     """
     kind, colon, number = variant.partition(":") if isinstance(variant, str) else ("", "", "")
     if kind in ("exact", "mitchell") and not colon:
         return kind, 0
-    if kind in ("table", "interp") and number.isdecimal():
-        return kind, require_int(f"n of variant {variant}", int(number), 1, MAX_ENTRIES)
+    entries = plain_number(number)
+    if kind in ("table", "interp") and entries is not None:
+        return kind, require_int(f"n of variant {variant}", entries, 1, MAX_ENTRIES)
     raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
 
 

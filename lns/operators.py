@@ -2,7 +2,8 @@
 
 Nothing here computes; every operator is the function of the same meaning in arith.py or sums.py,
 with its default target. Operands are LNSArrays: a plain number has no format, so it is refused with
-a hint to encode it. Comparison is by value. `numpy.asarray` gives the values as float64.
+a hint to encode it. Comparison is by value. `numpy.asarray` gives the values as float64; numpy's
+own functions are refused, but for shape, ndim and size: they would compute on those values.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from .array import LNSArray
 
+_OF_SHAPE = (np.shape, np.ndim, np.size)
 _SHOWN = 6  # elements per axis at each end before a long array is abbreviated
 
 
@@ -141,6 +143,18 @@ class Operators:
         values = decode(_array(self))
         return values if dtype is None else values.astype(dtype)
 
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """numpy's shape, ndim and size; TypeError for a function that would read the values."""
+        if function in _OF_SHAPE:
+            named = {name: _shaped(value) for name, value in options.items()}
+            return function(*(_shaped(value) for value in args), **named)
+        raise TypeError(
+            f"{function.__module__}.{function.__name__} must be given values, got an LNSArray; "
+            "numpy.asarray(x) makes them, in float64"
+        )
+
     def __dlpack__(self, **options: Any) -> Any:
         """The values as float64 for `torch.asarray` and other readers of DLPack."""
         return np.asarray(self).__dlpack__(**options)
@@ -156,20 +170,40 @@ class Operators:
     def __bool__(self) -> bool:
         if self.code.size != 1:
             raise ValueError(f"truth must be of one element, got shape {self.code.shape}")
-        return float(self) != 0.0
+        return not (self.fmt.zero and int(self.code.item()) & self.fmt.max_exponent == 0)
+
+    def _values(self) -> str:
+        """The values, in powers of two where float64 does not hold them all."""
+        e = np.asarray(self.code & self.fmt.max_exponent, np.int64)
+        steps = e + np.asarray(self.offset, np.int64)
+        number = ~((e == 0) & self.fmt.zero)
+        octave = steps // self.fmt.gamma
+        if not (number & ((octave > 1023) | (octave < -1074))).any():  # float64's own octaves
+            return _shown(np.asarray(self), {})
+
+        def power(i: int) -> str:
+            sign = "-" * int(self.code.flat[i] >> self.fmt.exponent_bits)
+            return f"{sign}2^{steps.flat[i] / self.fmt.gamma}" if number.flat[i] else "0"
+
+        return _shown(np.arange(e.size).reshape(e.shape), {"int": power})
 
     def __repr__(self) -> str:
         digits = -(-self.fmt.bits // 4)
-        ends = _SHOWN // 2
-        values = np.array2string(
-            np.asarray(self), precision=6, separator=", ", threshold=4 * _SHOWN, edgeitems=ends
-        )
-        codes = np.array2string(
-            self.code, separator=", ", threshold=4 * _SHOWN, edgeitems=ends,
-            formatter={"int": lambda c: f"0x{c:0{digits}x}"},
-        )  # fmt: skip
+        values, codes = self._values(), _shown(self.code, {"int": lambda c: f"0x{c:0{digits}x}"})
         place = self.offset if isinstance(self.offset, int) else f"array{self.offset.shape}"
         return f"LNSArray({values}, codes {codes}, offset={place}, {self.fmt.name})"
+
+
+def _shaped(value: Any) -> Any:
+    """In place of an LNSArray an array of its shape."""
+    return value.code if isinstance(value, Operators) else value
+
+
+def _shown(array: npt.NDArray[Any], formatter: Any) -> str:
+    return np.array2string(
+        array, precision=6, separator=", ", threshold=4 * _SHOWN, edgeitems=_SHOWN // 2,
+        formatter=formatter,
+    )  # fmt: skip
 
 
 def _array(value: Any) -> "LNSArray":

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .accumulator import least_log_bits
 from .arith import add, neg, require_broadcast, take_apart
 from .array import LNSArray
-from .checks import require_int
+from .checks import plain_number, require_int
 from .format import LNSFormat
 from .gauss import split_variant
 
@@ -25,13 +25,14 @@ Codes = npt.NDArray[np.unsignedinteger]
 def split_order(order: object) -> tuple[str, int]:
     """Return (kind, lanes) of an order's name, lanes = 1 where it has none.
 
-    Raises ValueError for another name and for lanes outside 1..1024.
+    Raises ValueError for another name and for lanes outside 1..1024; V has no leading zeros.
     """
     kind, colon, number = order.partition(":") if isinstance(order, str) else ("", "", "")
     if kind in ("sequential", "tree") and not colon:
         return kind, 1
-    if kind == "lanes" and number.isdecimal():
-        return kind, require_int(f"V of order {order}", int(number), 1, MAX_LANES)
+    lanes = plain_number(number)
+    if kind == "lanes" and lanes is not None:
+        return kind, require_int(f"V of order {order}", lanes, 1, MAX_LANES)
     raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
 
 
@@ -48,6 +49,8 @@ def total(
     kind, lanes = split_order(order)
     if not isinstance(array, LNSArray):
         raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
+    if axis is not None and not array.ndim:
+        raise ValueError("array must have an axis to sum along, got a single number")
     flat = (
         LNSArray(array.code.reshape(-1), _one_offset(array), array.fmt) if axis is None else array
     )

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -200,6 +201,12 @@ def test_sums_along_an_axis() -> None:
         ({"variant": "table"}, r"^variant must be one of exact, table:n, interp:n, mitchell, got"),
         ({"variant": "table:0"}, r"^n of variant table:0 must be in 1\.\.32768, got 0$"),
         ({"variant": "mitchell:3"}, r"^variant must be one of "),
+        ({"variant": "table:064"}, r"^variant must be one of .+, got 'table:064'$"),
+        ({"variant": "table:\uff16\uff14"}, r"^variant must be one of "),
+        ({"variant": "interp:" + "9" * 5000}, r"^variant must be one of "),
+        ({"order": "lanes:\u0663"}, r"^order must be one of "),
+        ({"order": "lanes:03"}, r"^order must be one of "),
+        ({"order": "lanes:"}, r"^order must be one of "),
         ({"axis": 2}, r"^axis must be in -1\.\.0, got 2$"),
     ],
 )
@@ -207,6 +214,15 @@ def test_refusals_of_total(words: dict[str, object], message: str) -> None:
     """Each names the argument, the rule and the value."""
     with pytest.raises(ValueError, match=message):
         total(every(LNS8), **words)  # type: ignore[arg-type]
+
+
+def test_a_single_number_has_no_axis() -> None:
+    """It sums to itself, and says so where an axis is asked for."""
+    x = every(LNS8)
+    assert total(x[5]).code.tolist() == 5
+    for axis in (0, -1):
+        with pytest.raises(ValueError, match=r"^array must have an axis to sum along, got a singl"):
+            total(x[5], axis)
 
 
 def test_refusals_of_dot() -> None:
@@ -300,6 +316,34 @@ def test_repr_shows_values_and_codes() -> None:
     assert "offset=array(2, 1)" in repr(LNSArray(grid().code, np.array([[1], [2]], np.int32), LNS8))
 
 
+def test_truth_is_the_codes() -> None:
+    """A number is true whatever float64 makes of it; both zeros are false."""
+    for offset in (-(2**31), 0, 2**31 - 1):
+        x = LNSArray(np.array([0, 1, 128, 129, 255], np.uint8), offset, LNS8)
+        assert [bool(element) for element in x] == [False, True, False, True, True]
+    assert bool(LNSArray(np.zeros((), np.uint8), -(2**31), LNSFormat(7, 8, zero=False)))
+
+
+def test_repr_beyond_float64_shows_powers() -> None:
+    """Too large and too small for float64: every number as its power of two, with the codes."""
+    code = np.array([[0, 1], [129, 128]], np.uint8)
+    assert repr(LNSArray(code, 16003, LNS8)) == (
+        "LNSArray([[0, 2^2000.5],\n [-2^2000.5, 0]], codes [[0x00, 0x01],\n [0x81, 0x80]], "
+        "offset=16003, lns-e7g8)"
+    )
+    assert "[2^-268435456.0]" in repr(
+        LNSArray(np.zeros(1, np.uint8), -(2**31), LNSFormat(7, 8, False))
+    )
+    assert repr(LNSArray(np.array(1, np.uint8), 8200, LNS8)).startswith("LNSArray(2^1025.125, ")
+    mixed = LNSArray(np.ones(2, np.uint8), np.array([-1, 2**31 - 1], np.int32), LNS8)
+    assert repr(mixed).startswith("LNSArray([2^0.0, 2^268435456.0], codes [0x01, 0x01], ")
+    long = LNSArray(np.ones(10**6, np.uint8), 9000, LNS8)
+    assert "2^1125.125, ..., 2^1125.125" in repr(long)
+    assert repr(LNSArray(np.ones(1, np.uint8), -1074 * 8 - 1, LNS8)).startswith(
+        "LNSArray([5.e-324]"
+    )
+
+
 @pytest.mark.parametrize("other", [1, 2.0, np.ones(3), [1.0]])
 def test_plain_numbers_are_refused(other: object) -> None:
     """They have no format; the message says how to give them one."""
@@ -321,6 +365,17 @@ def test_what_has_no_meaning_is_refused() -> None:
         hash(x)
     with pytest.raises(TypeError):
         np.add(x, x)
+    works: list[Callable[[], object]] = [
+        lambda: np.dot(x, x.T), lambda: np.mean(x), lambda: np.sort(x), lambda: np.sum(x),
+        lambda: np.concatenate([x, x]), lambda: np.where(True, x, x), lambda: np.linalg.norm(x),
+        lambda: np.einsum("ij->i", x), lambda: np.reshape(x, 6), lambda: np.dot(np.ones(2), x),
+    ]  # fmt: skip
+    for work in works:
+        with pytest.raises(TypeError, match=r"^numpy\.\S+ must be given values, got an LNSArray; "):
+            work()
+    assert np.size(a=x, axis=0) == 2
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
+    assert (np.mean(np.asarray(x)), np.array(x).shape) == (np.mean(decode(x)), (2, 3))
     with pytest.raises(ValueError, match=r"^@ must contract equal sizes"):
         x @ x
     with pytest.raises(ValueError, match=r"^@ must be of one or two axes"):
