@@ -87,7 +87,9 @@ def fill_formats(parser: argparse.ArgumentParser) -> None:
     from .commands import run_formats_command
 
     parser.add_argument("name", nargs="?", help="a format or recipe (default: a table of all)")
-    parser.add_argument("--plot", type=Path, help="with a format: PNG of its relative error")
+    parser.add_argument(
+        "--plot", type=Path, help="with a number format: its relative error as .png, .svg or .pdf"
+    )
     parser.set_defaults(run=run_formats_command)
 
 

@@ -202,9 +202,10 @@ def run_formats_command(args: argparse.Namespace) -> int:
         rows = details(args.name)
         if args.plot is not None:
             from .paths import write_atomic
-            from .precision_plot import precision_png
+            from .precision_plot import picture_kind, precision_picture
 
-            write_atomic(args.plot, precision_png(args.name))
+            kind = picture_kind(args.plot, args.name)
+            write_atomic(args.plot, precision_picture(args.name, kind))
             rows.append(("precision plot", str(args.plot)))
         for name, value in rows:
             print(f"{name:<30} {value}")

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from ..lns.accumulator import Accumulator
 from ..lns.checks import require_choice
+from ..lns.datapath import Datapath
+from ..lns.format import LNSFormat
+from .checks import log_bits
 from .commands import console, table_of
 from .energy import Interval, PriceTable
 from .mac_prices import MAC_SOURCES
@@ -25,7 +29,11 @@ from .workload import Workload
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LNS = re.compile("e([0-9]{1,4})g([0-9]{1,6})")
+# lns8 or eEgG, the accumulator's style (log: with its variant) and bits
+_LNS = re.compile(
+    "(?:lns8|e([0-9]{1,4})g([0-9]{1,6}))"
+    "(?:-(bins)|-(log)(?:-([a-z]+(?::[0-9]{1,20})?))?)?(?:-w([0-9]{1,4}))?"
+)
 DEFAULT_MODEL = "resnet18-cifar"
 
 
@@ -48,7 +56,10 @@ def fill(parser: argparse.ArgumentParser) -> None:
     formats = parser.add_argument_group("the formats")
     names = ", ".join(RECIPES)
     formats.add_argument(
-        "--format", default="lns8", help=f"{names}, or eEgG for LNS such as e5g4 (default: lns8)"
+        "--format",
+        default="lns8",
+        help=f"{names}, or eEgG for LNS such as e5g4; lns8 and eEgG take an accumulator: -bins, "
+        "-log, -log-VARIANT (mitchell, table:n, interp:n), -wBITS (default: lns8)",
     )
     formats.add_argument("--against", default="", help="formats to compare with, such as fp8,fp32")
     formats.add_argument("--optimiser", help="of every format (default: each format's own)")
@@ -68,18 +79,36 @@ def fill(parser: argparse.ArgumentParser) -> None:
 def recipe_of(name: str, optimiser: str | None = None) -> Recipe:
     """Return a recipe by name, or the LNS one of `e5g4`; with another optimiser if one is given.
 
-    An optimiser that a format cannot have (integer Madam without LNS) raises ValueError.
+    LNS takes an accumulator after the format: `lns8-bins`, `e5g4-log`, `lns8-log-table:8`, and its
+    bits, `lns8-w20`, `lns8-log-w10` (default 24; log: E + 2). An optimiser that a format cannot
+    have (integer Madam without LNS) raises ValueError.
     """
-    match = _LNS.fullmatch(name)
     if optimiser is not None:
         require_choice("optimiser", optimiser, OPTIMISERS)
-    if match is not None or name == "lns8":
-        bits, gamma = map(int, match.groups()) if match is not None else (7, 8)
-        recipe = lns_recipe(bits, gamma, optimiser=optimiser or "integer-madam")
-        return replace(recipe, name=name)
+    match = _LNS.fullmatch(name)
+    if match is not None:
+        return replace(_lns(match, optimiser or "integer-madam"), name=name)
     require_choice("format", name, RECIPES)
     recipe = get_recipe(name)
     return recipe if optimiser is None else replace(recipe, optimiser=optimiser)
+
+
+def _lns(match: re.Match[str], optimiser: str) -> Recipe:
+    exponent_bits, gamma, bins, log, variant, bits = match.groups()
+    fmt = LNSFormat(int(exponent_bits or 7), int(gamma or 8))
+    usual = log_bits(fmt.exponent_bits) if log else Accumulator().bits
+    style = bins or log or "direct"
+    accumulator = Accumulator(bits=usual if bits is None else int(bits), style=style)
+    recipe = lns_recipe(
+        fmt.exponent_bits,
+        fmt.gamma,
+        accumulator=accumulator,
+        optimiser=optimiser,
+        variant=variant or "exact",
+    )
+    assert isinstance(recipe.datapath, Datapath)
+    recipe.datapath.resolve(fmt, fmt)  # refuses an accumulator that is too narrow for a product
+    return recipe
 
 
 def workload_of(args: argparse.Namespace) -> Workload:
@@ -149,6 +178,12 @@ def _print_names() -> int:
     machines = [(name, get_machine(name).description) for name in machine_names()]
     out.print(table_of(("machine", "what"), machines, right=()))
     recipes = [(name, get_recipe(name).description) for name in RECIPES]
+    recipes += [
+        ("eEgG", "as lns8 with E exponent bits and G steps per octave: e5g4"),
+        ("...-bins, ...-log", "lns8 and eEgG with sums in bins, or logarithmic; -log-mitchell, "
+         "-log-table:8, -log-interp:4: how they are found"),
+        ("...-wBITS", "with so many bits in the accumulator: lns8-w20, lns8-log-w10"),
+    ]  # fmt: skip
     out.print(table_of(("format", "what"), recipes, right=()))
     return 0
 

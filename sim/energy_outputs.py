@@ -38,7 +38,8 @@ def write_step(folder: Path, energies: Sequence[StepEnergy], table: PriceTable) 
         own = reports(energy.cost.layers)
         own["gemms.csv"] = topology_text(energy.cost.workload.gemms)
         own["ert.yaml"] = ert_text(energy.cost.events(), table)
-        files |= {f"{energy.name}/{name}": text for name, text in own.items()}
+        part = energy.name.replace(":", "-")  # of a variant: no letter of a file's name elsewhere
+        files |= {f"{part}/{name}": text for name, text in own.items()}
     require_folder("out", folder)
     for name, content in files.items():
         write_atomic(inside(folder, name), content)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..lns.checks import require_choice
-from ..lns.datapath import AnyDatapath
+from ..lns.datapath import AnyDatapath, Datapath
 from ..lns.format import FloatFormat, LNSFormat
 from ..lns.mx_format import AnyFormat
 from .energy import Interval, PriceTable
@@ -36,8 +36,13 @@ def published_events(
 ) -> Events:
     """Return m n k events "mac"; ValueError for a format the paper has no figure of.
 
-    The paper's own formats are meant: 8-bit LNS, fp8, fp16 and fp32 with its own accumulators.
+    The paper's own formats are meant: 8-bit LNS, fp8, fp16 and fp32 with its own accumulators;
+    style "log" is none of them.
     """
+    if isinstance(datapath, Datapath) and datapath.accumulator.style == "log":
+        raise ValueError(
+            "mac_prices must not be published-pe in style log: the paper sums fixed-point numbers"
+        )
     return {Event("mac", a_fmt.bits, _published_name(a_fmt)): m * n * k}
 
 

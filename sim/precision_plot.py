@@ -1,6 +1,7 @@
 """How precise a format is over its range: a picture of its worst relative errors."""
 
 import io
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -14,8 +15,15 @@ from ..lns.codec import decode
 from ..lns.format import FloatFormat, LNSFormat
 from ..lns.mx_format import AnyFormat, MXFormat
 from .plots import LNS_LOOKS, STYLE, round_ticks
+from .recipe import ROLES, get_recipe
 from .zoo import ZOO, facts
 
+#: what can be written, with the metadata left out that changes with time and version
+KINDS: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 _MOST = 1 << 16  # codes of the widest format that is drawn code by code
 
 
@@ -64,14 +72,40 @@ def worst_errors(
     return (low + high) / 2, (high - low) / (high + low)
 
 
-def precision_png(name: str, dpi: int = 160) -> bytes:
-    """Return a PNG of the worst relative rounding error over the magnitudes of a format.
+def picture_kind(path: Path, name: str) -> str:
+    """Return which of KINDS the picture of `name` at `path` is to be, by its suffix.
 
-    name: one of ZOO (else ValueError). At scale 1; a scale moves the curve sideways only.
+    Raises ValueError for another suffix and for a recipe, naming its formats.
     """
+    kind = path.suffix[1:].lower()
+    if kind not in KINDS:
+        raise ValueError(f"plot must end in .pdf, .png or .svg, got {path}")
+    if name not in ZOO:
+        recipe = get_recipe("lns8" if name == "lns" else name)
+        used = [fmt for role in ROLES if (fmt := getattr(recipe, role)) is not None]
+        names = [min((n for n, known in ZOO.items() if known == fmt), key=len) for fmt in used]
+        known = " or ".join(dict.fromkeys(names))
+        raise ValueError(
+            f"plot must be of a number format, such as the recipe's {known}, got the recipe {name}"
+        )
+    return kind
+
+
+def precision_png(name: str, dpi: int = 160) -> bytes:
+    """Return `precision_picture` as PNG."""
+    return precision_picture(name, "png", dpi)
+
+
+def precision_picture(name: str, kind: str = "png", dpi: int = 160) -> bytes:
+    """Return a picture of the worst relative rounding error over the magnitudes of a format.
+
+    name: one of ZOO, kind: one of KINDS (else ValueError). At scale 1; a scale moves the curve
+    sideways only. The same input gives the same bytes.
+    """
+    metadata = KINDS[require_choice("kind", kind, KINDS)]
     fmt = ZOO[require_choice("format", name, ZOO)]
     x, error = worst_errors(fmt)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "lnsim"}):
         figure = Figure(figsize=(8.0, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -89,5 +123,5 @@ def precision_png(name: str, dpi: int = 160) -> bytes:
             f"{name}: {facts(name).bits:g} bits, {len(magnitudes(fmt)):,} magnitudes drawn"
         )
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()

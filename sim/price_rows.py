@@ -4,10 +4,11 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..lns.checks import require_choice
 from .energy import COLUMNS, CONFIDENCES, KINDS, PER_BIT, Interval, PriceRow
+from .machine import DRAM_KINDS
 
 MOST_PJ = 1e12  # a joule; no sum of prices leaves a float64
 
@@ -80,12 +81,42 @@ def _number(column: str, text: str) -> float:
         raise ValueError(f"{column} must be a number, got {text!r}") from None
 
 
+_N = "[1-9][0-9]{0,5}"
+_PAIR = f"{_N}x{_N}"
+_BYTES = "[1-9][0-9]{0,14}B"
+_DRAM = f"({'|'.join(DRAM_KINDS)})( [0-9.e+-]+)?"  # with a machine's own price behind it
+_PAPER = {"lns8": "8", "fp8": "8", "fp16": "16", "fp32": "32"}  # of LNS-Madam: see mac_prices
+# What an event of a kind, or the base row of its rule, has as detail; nothing for all the others.
 _DETAILS = {
-    "int_multiply": r"[0-9]{1,6}x[0-9]{1,6}",
-    "antilog_lookup": r"[0-9]{1,6}x[0-9]{1,6}",
-    "sram_read_bits": r"[1-9][0-9]{0,14}B",
-    "sram_write_bits": r"[1-9][0-9]{0,14}B",
+    "int_multiply": _PAIR,
+    "significand_multiply": _PAIR,
+    "constant_multiply": _PAIR,
+    "bin_select": _PAIR,
+    "register_select": _PAIR,
+    "larger_select": _PAIR,
+    "antilog_lookup": _PAIR,
+    "gauss_lookup": _PAIR,
+    "float_multiply": f"{_PAIR}e{_N}",
+    "float_add": ".*",  # the format's name; its rule asks for the bits alone
+    "encode": f"gamma={_N}|float|int",
+    "float_div_sqrt": "divide|sqrt",
+    "sram_read_bits": _BYTES,
+    "sram_write_bits": _BYTES,
+    "dram_read_bits": _DRAM,
+    "dram_write_bits": _DRAM,
     "wire_bits": "1mm",
+    "mac": "|".join(_PAPER),
+}
+_NO_WIDTH = tuple(kind for kind in PER_BIT if not kind.startswith("sram_"))
+# The bits of these follow from the detail, and no rule looks for them by anything else.
+_BITS: dict[str, Callable[[str], str]] = {
+    "bin_select": lambda detail: detail.partition("x")[2],
+    "register_select": lambda detail: detail.partition("x")[2],
+    "larger_select": lambda detail: detail.partition("x")[2],
+    "gauss_lookup": lambda detail: detail.partition("x")[2],
+    "significand_multiply": lambda detail: max(detail.split("x"), key=int),
+    "constant_multiply": lambda detail: detail.partition("x")[0],
+    "mac": lambda detail: _PAPER[detail],
 }
 
 
@@ -93,7 +124,16 @@ def _check_detail(kind: str, bits: str, detail: str) -> None:
     """Refuse a row that no event and no rule could ever find."""
     if bits and not re.fullmatch("[0-9]{1,9}", bits):
         raise ValueError(f"bits must be a whole number or empty, got {bits!r}")
+    if kind not in _DETAILS and detail:
+        raise ValueError(f"detail of {kind} must be left out, got {detail!r}")
     if kind in _DETAILS and not re.fullmatch(_DETAILS[kind], detail):
         raise ValueError(f"detail of {kind} must look like {_DETAILS[kind]}, got {detail!r}")
-    if kind.startswith("sram_") and not int(bits or 0):
-        raise ValueError(f"bits of {kind} must be the width of a word, got {bits or 0}")
+    width = int(bits or 0)
+    if kind in _NO_WIDTH:
+        if width:
+            raise ValueError(f"bits of {kind} must be left out, got {width}")
+    elif not width:
+        word = "the width of a word" if kind.startswith("sram_") else "a width above 0"
+        raise ValueError(f"bits of {kind} must be {word}, got {bits or 0}")
+    if kind in _BITS and width != int(_BITS[kind](detail)):
+        raise ValueError(f"bits of {kind} must be {_BITS[kind](detail)}, got {width}")

@@ -15,6 +15,7 @@ from ..lns.checks import require_choice, require_int, require_power_of_two
 from ..lns.datapath import Datapath, FloatDatapath
 from ..lns.format import LNSFormat
 from ..lns.gauss import split_variant
+from .checks import MAX_LOG_BITS, log_bits
 from .data_table import DATASETS
 from .energy import PriceTable
 from .machine import Machine, check_trainable, get_machine
@@ -27,7 +28,8 @@ FORMAT_NAMES = ("lns", *sorted(set(RECIPES) - {"lns8"}))
 MAX_LR = 1e30  # far beyond use; torch's optimisers overflow float32 scalars near 1e38
 _CODE = ("exponent_bits", "gamma", "antilog_entries", "table_bits", "style", "variant")
 _LATER = ("variant",)  # fields a run has only where it sets them, so that older ids stay
-_ACCUMULATOR = ("accumulator_bits", "guard", "overflow", "lanes", "rounding")
+_ALIGNED = ("guard", "overflow", "rounding")
+_ACCUMULATOR = ("accumulator_bits", "lanes", *_ALIGNED)
 _UPDATE = ("update_exponent_bits", "update_gamma")
 _STORED_AS_CODE = ("integer-madam", "lns-madam")  # optimisers whose weight is an LNS code
 _RANGE_OCTAVES_LOG2 = 4  # gamma = 2^(E-4): 16 octaves whatever E is, as LNS-Madam's E=7, G=8
@@ -147,10 +149,9 @@ class RunConfig:
 
     def _fill_log(self, exponent_bits: int) -> None:
         """Style "log": sums as wide as products need, and nothing of antilog or alignment."""
-        names = ("antilog_entries", "table_bits", "guard", "overflow", "rounding")
-        self._refuse(names, "style log")
-        wide = self._default("accumulator_bits", exponent_bits + 2)
-        require_int("accumulator_bits", wide, exponent_bits + 2, 15)
+        self._refuse(("antilog_entries", "table_bits", *_ALIGNED), "style log")
+        wide = self._default("accumulator_bits", least := log_bits(exponent_bits))
+        require_int("accumulator_bits", wide, least, MAX_LOG_BITS)
         split_variant(self._default("variant", "exact"))
 
     def _fill_update(self) -> None:

@@ -112,6 +112,9 @@ def layout(fmt: AnyFormat) -> str:
 
 def steps_per_octave(fmt: AnyFormat) -> str:
     """Return how many numbers an octave has, below the top where they grow or shrink."""
+    if isinstance(fmt, MXFormat) and isinstance(fmt.element, IntFormat):
+        steps = 2**-fmt.implied_scale  # one is so many of the element's units
+        return f"{steps} from 1 to 2, half as many in each octave below: one spacing"
     if isinstance(fmt, MXFormat):
         return steps_per_octave(fmt.element)
     if isinstance(fmt, LNSFormat):

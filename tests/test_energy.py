@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, LNS8, Format
+from lnsim.sim import RECIPES, cost_step, get_machine, get_recipe, lns_recipe
 from lnsim.sim.energy import (
     COLUMNS,
     CONFIDENCES,
+    KINDS,
+    PER_BIT,
     ZERO,
     Interval,
     PriceTable,
@@ -17,6 +20,8 @@ from lnsim.sim.energy import (
     ranking,
 )
 from lnsim.sim.events import Event, Events, gemm_events
+from lnsim.sim.networks import network_workload
+from lnsim.sim.price_rows import read_row
 from lnsim.sim.price_rules import RULE_TEXT, RULES
 from lnsim.sim.price_tables import load_prices
 
@@ -196,6 +201,34 @@ def test_a_difference_of_opposite_signs_is_not_ranked() -> None:
     assert rank_events(a, b, TABLE) == "cannot be ranked"
 
 
+def test_every_kind_of_row_says_what_its_detail_is() -> None:
+    """A row is taken exactly if an event can be like it, or its kind's rule finds it."""
+    workload = network_workload("bert-base", 1)
+    logs = [
+        lns_recipe(accumulator=Accumulator(9, style="log"), variant=variant)
+        for variant in ("exact", "table:8", "interp:4", "mitchell")
+    ]
+    recipes = [*map(get_recipe, RECIPES), lns_recipe(accumulator=Accumulator(style="bins"))]
+    recipes += [lns_recipe(optimiser="madam")]
+    edge, far = get_machine("edge-16"), get_machine("lns-madam-like")
+    steps = [cost_step(workload, edge, recipe) for recipe in (*recipes, *logs)]
+    steps += [cost_step(workload, far, recipe) for recipe in recipes]
+    events = {event for step in steps for event in step.events()}
+    bases = {"int_add", "mux_bits", "float_overhead", "mac"}
+    assert {event.kind for event in events} | bases == KINDS
+    for event in sorted(events):
+        if event.kind == "wire_bits":  # only its base, a millimetre, is a row
+            continue
+        unit = "pJ/bit" if event.kind in PER_BIT else "pJ/operation"
+        record = dict(zip(COLUMNS, (event.kind, str(event.bits), event.detail), strict=False))
+        record |= dict.fromkeys(("low_pj", "mid_pj", "high_pj"), "1")
+        record |= {"unit": unit, "node": "n", "source": "s", "confidence": "derived"}
+        assert read_row(record).key == (event.kind, event.bits, event.detail)
+        if event.kind not in ("float_add", "encode"):
+            with pytest.raises(ValueError, match=f"^detail of {event.kind} must "):
+                read_row(record | {"detail": "foo"})
+
+
 def test_a_user_table_replaces_and_adds_rows(tmp_path: Path) -> None:
     """A row for one event wins over the rule; a base row moves everything priced from it."""
     path = tmp_path / "prices.csv"
@@ -222,6 +255,12 @@ def test_a_user_table_replaces_and_adds_rows(tmp_path: Path) -> None:
         ("derived", "guess", "line 2: confidence must be one of confirmed, derived, unconfirmed"),
         ("45 nm", "7 nm", "node must be the same in every row, got 45 nm 0.9 V, 7 nm 0.9 V"),
         ("kind,bits", "kinds,bits", "must have the columns kind, bits,"),
+        ("int_add,8,", "int_add,0,", "line 2: bits of int_add must be a width above 0, got 0"),
+        ("int_add,8,,", "gauss_lookup,9,foo,", "line 2: detail of gauss_lookup must look like "),
+        ("int_add,8,,", "gauss_lookup,9,8x8,", "line 2: bits of gauss_lookup must be 8, got 9"),
+        ("int_add,8,,", "int_multiply,8,0x8,", "line 2: detail of int_multiply must look like "),
+        ("int_add,8,,", "distance,9,x,", "line 2: detail of distance must be left out, got 'x'"),
+        ("int_add,8,,", "mac,9,lns8,", "line 2: bits of mac must be 8, got 9"),
     ],
 )
 def test_a_broken_user_table_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

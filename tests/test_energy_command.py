@@ -2,13 +2,18 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from lnsim.lns import Accumulator, Datapath
+from lnsim.sim import cost_step, get_machine
 from lnsim.sim.cli import main
 from lnsim.sim.energy_command import recipe_of
+from lnsim.sim.run_config import RunConfig
 from lnsim.sim.scalesim_reports import ACCESS, BANDWIDTH, COMPUTE
 from lnsim.sim.step_energy import CANNOT
+from lnsim.sim.topology import read_topology
 
 TOPOLOGY = "Layer, M, N, K,\nfirst, 32, 16, 24,\nsecond, 32, 10, 16,\n"
 
@@ -86,6 +91,13 @@ def test_other_tools_read_the_step(layers: Path, tmp_path: Path) -> None:
         (["--prices", "nowhere.csv"], "nowhere.csv: No such file or directory"),
         (["--topology", "nowhere.csv"], "nowhere.csv"),
         (["--format", "e99g8"], "exponent_bits must be in 2..15, got 99"),
+        (["--format", "e14g8-log"], "exponent_bits must be at most 13 in style log"),
+        (["--format", "lns8-log-w8"], "bits must be at least 9 in style 'log' for"),
+        (["--format", "lns8-log-cubic"], "variant must be one of exact, table:n, "),
+        (["--format", "lns8-bins-mitchell"], "format must be one of bf16,"),
+        (["--format", "lns8-w3"], "bits must be in 4..62, got 3"),
+        (["--format", "lns8-log", "--mac-prices", "published-pe"],
+         "mac_prices must not be published-pe in style log: the paper sums fixed-point numbers"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(
@@ -125,6 +137,49 @@ def test_names_of_formats() -> None:
     assert (recipe.weight.bits, recipe.name) == (6, "e5g4")
     assert recipe_of("lns8", "adamw").update is None
     assert recipe_of("fp8").optimiser == "adamw"
+
+
+def test_names_of_accumulators() -> None:
+    """-bins, -log with a variant, -wW for the accumulator's bits; the plain name is "direct"."""
+    wanted = {
+        "lns8": Datapath(),
+        "lns8-w20": Datapath(accumulator=Accumulator(bits=20)),
+        "e5g4-bins": Datapath(accumulator=Accumulator(style="bins")),
+        "lns8-bins-w30": Datapath(accumulator=Accumulator(bits=30, style="bins")),
+        "lns8-log": Datapath(accumulator=Accumulator(bits=9, style="log")),
+        "e5g4-log": Datapath(accumulator=Accumulator(bits=7, style="log")),
+        "lns8-log-w11": Datapath(accumulator=Accumulator(bits=11, style="log")),
+        "e7g8-log-mitchell": Datapath(
+            accumulator=Accumulator(bits=9, style="log"), variant="mitchell"
+        ),
+        "lns8-log-table:8-w10": Datapath(
+            accumulator=Accumulator(bits=10, style="log"), variant="table:8"
+        ),
+    }
+    for name, datapath in wanted.items():
+        recipe = recipe_of(name)
+        assert (recipe.name, recipe.datapath) == (name, datapath)
+    assert recipe_of("lns8-log", "adamw").optimiser == "adamw"
+
+
+def test_a_logarithmic_sum_costs_what_training_counts(layers: Path, tmp_path: Path) -> None:
+    """The command's events are those of the recipe that `train --style log` runs."""
+    words = ["energy", "--topology", str(layers), "--format", "lns8-log-interp:4"]
+    words += ["--against", "lns8,lns8-log,lns8-log-table:8,lns8-bins", "--out", str(tmp_path / "o")]
+    assert main(words) == 0
+    report = json.loads((tmp_path / "o" / "energy.json").read_text())
+    steps = {step["format"]: step for step in report["steps"]}
+    assert len({step["total_pj"]["mid"] for step in steps.values()}) == 5
+    for variant in ("interp:4", "exact", "table:8"):
+        name = "lns8-log" if variant == "exact" else f"lns8-log-{variant}"
+        recipe = RunConfig(exponent_bits=7, style="log", variant=variant).recipe()
+        cost = cost_step(read_topology(layers), get_machine("edge-16"), recipe)
+        own = [(e.kind, e.bits, e.detail, n) for e, n in cost.events().items()]
+        counted: Counter = Counter()
+        for event in (event for rows in steps[name]["events"].values() for event in rows):
+            counted[event["kind"], event["bits"], event["detail"]] += event["count"]
+        assert sorted((*key, n) for key, n in counted.items()) == sorted(own)
+    assert (tmp_path / "o" / "lns8-log-table-8" / "ert.yaml").exists()  # no colon in a file's name
 
 
 def test_the_list(capsys: pytest.CaptureFixture) -> None:

@@ -12,8 +12,8 @@ ALLOWED = {"lns": {"lns"}, "kernels": {"lns", "kernels"}, "sim": {"lns", "kernel
 NO_TORCH = {
     f"{name}.py"
     for name in (
-        "axes", "config", "cost_plots", "energy", "energy_command", "energy_outputs", "event",
-        "events", "flow", "log_events", "onnx_graph", "plots",
+        "axes", "checks", "config", "cost_plots", "energy", "energy_command", "energy_outputs",
+        "event", "events", "flow", "log_events", "onnx_graph", "plots",
         "gemm_traffic", "mac_prices", "machine", "multiplications", "mx_events", "mx_recipe",
         "price_rules", "price_tables", "report", "run_config", "scalesim_reports", "sram",
         "step_cost", "step_energy", "systolic", "tiling", "topology",

@@ -324,6 +324,10 @@ def test_model_names_are_the_models() -> None:
             {"style": "log", "accumulator_bits": 8},
             "accumulator_bits must be in 9..15, got 8",
         ),
+        (
+            {"style": "log", "exponent_bits": 14},
+            "exponent_bits must be at most 13 in style log, whose sums have two bits more, got 14",
+        ),
         ({"style": "log", "variant": "table"}, "variant must be one of exact, table:n, "),
         ({"variant": "mitchell"}, "variant must be left out for style direct, got mitchell"),
         ({"lr": 0}, "lr must be above 0 and at most 1e+30, got 0"),

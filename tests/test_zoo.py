@@ -4,7 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lnsim.lns import FORMATS, MX_FORMATS, LNSFormat, decode, decode_mx, encode, encode_mx
+from lnsim.lns import (
+    FORMATS,
+    MX_FORMATS,
+    IntFormat,
+    LNSFormat,
+    decode,
+    decode_mx,
+    encode,
+    encode_mx,
+)
 from lnsim.sim.cli import main
 from lnsim.sim.precision_plot import magnitudes, precision_png, worst_errors
 from lnsim.sim.zoo import ZOO, details, worst_error
@@ -74,6 +83,48 @@ def test_bits_with_the_share_of_the_scale(capsys: pytest.CaptureFixture[str]) ->
     formats, _, _ = capsys.readouterr().out.partition("Training recipes")
     rows = [line.split() for line in formats.splitlines() if line.strip()]
     assert {row[0]: row[1] for row in rows if row[0] in wanted} == wanted
+
+
+def test_steps_per_octave() -> None:
+    """Codes whose values lie in an octave, counted."""
+    steps = {name: dict(details(name))["steps per octave"] for name in ZOO}
+    for name, fmt in ZOO.items():
+        if isinstance(fmt, IntFormat):
+            assert steps[name].startswith("as many as its smallest number")
+            continue
+        value = magnitudes(fmt)
+        if fmt.bits <= 16:  # drawn code by code
+            low = 2 if isinstance(fmt, LNSFormat) else 1  # whose 1 may be the code of zero
+            count = int(((value >= low) & (value < 2 * low)).sum())
+            assert steps[name].split()[0] == str(count), name
+    assert steps["mxint8"] == "64 from 1 to 2, half as many in each octave below: one spacing"
+
+
+def test_the_picture_is_of_the_kind_its_name_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PNG, SVG and PDF by the suffix, the same twice; others are refused, and so are recipes."""
+    for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")):
+        contents = set()
+        for name in ("a", "b"):
+            path = tmp_path / f"{name}.{suffix}"
+            assert main(["formats", "lns8", "--plot", str(path)]) == 0
+            contents.add(path.read_bytes())
+        assert len(contents) == 1
+        assert contents.pop().startswith(start)
+    capsys.readouterr()
+    for words, message in (
+        (["lns8", "--plot", "x.jpg"], "plot must end in .pdf, .png or .svg, got x.jpg"),
+        (["lns8", "--plot", "x"], "plot must end in .pdf, .png or .svg, got x"),
+        (["fp8", "--plot", "x.png"], "plot must be of a number format, such as the recipe's "
+         "fp8-e4m3 or fp8-e5m2, got the recipe fp8"),
+        (["lns", "--plot", "x.png"], "plot must be of a number format, such as the recipe's "
+         "lns8 or lns16-update, got the recipe lns"),
+    ):  # fmt: skip
+        assert main(["formats", *words]) == 2
+        out = capsys.readouterr()
+        assert out.err == f"lnsim: error: {message}\n"
+        assert not out.out
 
 
 def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
