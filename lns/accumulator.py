@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .array import LNSArray
 from .checks import require_choice, require_power_of_two, settle_int
 from .format import LNSFormat
 
@@ -48,7 +49,8 @@ class Accumulator:
     Style "log" (fully logarithmic hardware): the sum is a number of LNSFormat(bits, G, zero=True)
     starting at zero, and a product enters it exactly, one step finer than the products' own offset.
     bits must be given, at least E + 2 and at most 15; lanes V > 1: V running sums, of k mod V each,
-    then added pairwise. It saturates and aligns nothing: guard, rounding and overflow are left out.
+    then added pairwise. It saturates and aligns nothing: guard, rounding and overflow are left out,
+    or given as what they are then, 0, "none" and "saturate", as `dataclasses.replace` gives them.
     """
 
     bits: int = _BY_STYLE  #: W, 4..62, default 24; "log": 4..15, no default
@@ -73,6 +75,7 @@ class Accumulator:
         if self.bits is None:
             raise ValueError("bits must be given in style 'log', got None")
         settle_int(self, "bits", 4, 15)
+        settle_int(self, "guard", 0, 62)
         for name, value in _LOG.items():
             if getattr(self, name) != value:
                 raise ValueError(
@@ -111,7 +114,38 @@ def least_log_bits(a: LNSFormat, b: LNSFormat) -> int:
     return top.bit_length() + 1
 
 
-def scaled(acc: npt.NDArray[Any], factor: Any, places: npt.NDArray[np.int64]) -> Any:
+def require_sums(acc: object, fmt: LNSFormat, a: Any, b: Any) -> LNSArray:
+    """Return `acc` if it is what style "log" makes of a (..., M, K) times b (..., K, N).
+
+    fmt: of the sums. Raises TypeError for another kind, ValueError for another format, shape or
+    offset than offset_a + offset_b - 1, in steps of fmt's gamma.
+    """
+    if not isinstance(acc, LNSArray):
+        got = getattr(acc, "dtype", type(acc).__name__)
+        raise TypeError(f"acc must be an LNSArray in style 'log', got {got}")
+    if acc.fmt != fmt:
+        raise ValueError(f"acc must be of format {fmt.name}, got {acc.fmt.name}")
+    if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"a and b must be (M, K) and (K, N), got shapes {a.shape} and {b.shape}")
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    if acc.shape != shape:
+        raise ValueError(f"acc must have the product's shape {shape}, got {acc.shape}")
+    rows, columns = (
+        np.broadcast_to(np.asarray(x.offset, np.int64), x.shape) * (fmt.gamma // x.fmt.gamma)
+        for x in (a, b)
+    )
+    if acc.size and a.shape[-1]:  # constant along K
+        wanted = np.broadcast_to(rows[..., :1] + columns[..., :1, :] - 1, shape)
+        found = np.broadcast_to(np.asarray(acc.offset, np.int64), shape)
+        if (wanted != found).any():
+            at = tuple(int(i) for i in np.argwhere(wanted != found)[0])
+            raise ValueError(
+                f"acc must be at the product's offset {wanted[at]}, got {found[at]} at index {at}"
+            )
+    return acc
+
+
+def scaled(acc: object, factor: Any, places: npt.NDArray[np.int64]) -> Any:
     """Return float64 acc * factor * 2^places, infinite beyond float64's range.
 
     Raises TypeError for accumulators that are no array of integers or floats, ValueError where the

@@ -17,6 +17,7 @@ from .format import FloatFormat, Format, IntFormat, LNSFormat
 from .thresholds import MAX_STEPS, pow2_fixed, thresholds
 
 ROUNDINGS = ("nearest", "nearest_value", "floor", "stochastic")
+_RANDOM_BITS = 8  # of a stochastic rounding where none are asked for
 _MANTISSA = 52  # fraction bits of a float64, IEEE 754
 
 
@@ -26,7 +27,7 @@ def encode(
     offset: Offset | None = None,
     rounding: str = "nearest",
     generator: np.random.Generator | None = None,
-    random_bits: int = 8,
+    random_bits: int = _RANDOM_BITS,
 ) -> Any:
     """Return the codes of `x` in `fmt` as an LNSArray, FloatArray or IntArray of the same shape.
 
@@ -35,9 +36,9 @@ def encode(
     all-zero x), for integers the smallest power of two likewise, for floats 0.
     rounding, LNS: "nearest" in the logarithm; "nearest_value"; "floor" towards smaller magnitude;
     "stochastic": floor(u) + [floor(2^R * frac(u)) + r >= 2^R], r an R-bit draw from `generator`,
-    one per element in C order, zeros included, R = random_bits in 1..16. Floats and integers round
-    to nearest even. LNS above the top exponent saturates; below the smallest magnitude becomes zero
-    (zero=False: e = 0 with its sign kept).
+    one per element in C order, zeros included, R = random_bits in 1..16; the other roundings take
+    neither argument. Floats and integers round to nearest even. LNS above the top exponent
+    saturates; below the smallest magnitude becomes zero (zero=False: e = 0 with its sign kept).
     Raises NonFiniteError (a ValueError) naming the first NaN or infinity in C order for LNS and
     integer formats, ValueError and TypeError for other arguments.
     """
@@ -46,6 +47,8 @@ def encode(
         raise TypeError(f"x must be float32 or float64, got {real.dtype}")
     if offset is not None:
         offset = require_offset(offset, real.shape)
+    if rounding != "stochastic":
+        _require_unused(rounding, generator, random_bits)
     if isinstance(fmt, LNSFormat):
         require_choice("rounding", rounding, ROUNDINGS)
         _require_finite(real, fmt.name)
@@ -78,6 +81,18 @@ def decode(array: CodeArray) -> npt.NDArray[np.float64]:
     raise TypeError(
         f"array must be an LNSArray, FloatArray or IntArray, got {type(array).__name__}"
     )
+
+
+def _require_unused(rounding: str, generator: object, random_bits: int) -> None:
+    """Refuse what stochastic rounding alone takes."""
+    if generator is not None:
+        raise ValueError(
+            f"generator must be left out with rounding {rounding!r}, got {generator!r}"
+        )
+    if require_int("random_bits", random_bits, 1, 16) != _RANDOM_BITS:
+        raise ValueError(
+            f"random_bits must be left out with rounding {rounding!r}, got {random_bits}"
+        )
 
 
 def _require_finite(real: npt.NDArray[Any], name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .accumulator import Accumulator, Antilog, least_log_bits, scaled
+from .accumulator import Accumulator, Antilog, least_log_bits, require_sums, scaled
 from .array import CodeArray, FloatArray, IntArray, LNSArray
 from .checks import require_kind
 from .codec import decode
@@ -103,12 +103,14 @@ class Datapath:
 
         value = acc * 2^(D-T) * 2^(offset_a/G_a + offset_b/G_b) ("bins": divided by a further G).
         Exact while |acc| < 2^53, the offsets are multiples of gamma and the result is normal;
-        otherwise within two roundings; beyond float64's range infinite. Style "log": the sums
-        decoded, the nearest float64.
+        otherwise within two roundings; beyond float64's range infinite. Style "log": `decode` of
+        the sums, the nearest float64; OverflowError beyond its range. Raises TypeError and
+        ValueError for an acc that is not of this product.
         """
-        a, b = _arrays(a, b, LNSArray)
-        if isinstance(acc, LNSArray):
-            return decode(acc)
+        left, right = _arrays(a, b, LNSArray)
+        if self.accumulator.style == "log":
+            return decode(require_sums(acc, self.sum_format(left.fmt, right.fmt), a, b))
+        a, b = left, right
         mac = self.resolve(a.fmt, b.fmt)
         places = mac.shift - self.antilog.table_bits
         if self.accumulator.style == "bins":

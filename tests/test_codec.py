@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from lnsim.lns import LNS8, LNSArray, LNSFormat, NonFiniteError, decode, encode
+from lnsim.lns import FP8_E4M3, INT8, LNS8, LNSArray, LNSFormat, NonFiniteError, decode, encode
 from lnsim.lns.codec import floor_steps
 from lnsim.lns.oracle import decode_one, encode_one
 from lnsim.lns.testing import DOUBLES, NEAR_OFFSETS, SINGLES, float_values, lns_arrays, lns_formats
@@ -350,6 +350,8 @@ def test_the_first_non_finite_element_is_named(value: float) -> None:
 
 
 ONE = np.ones(2)
+NO_BITS = "random_bits must be left out with rounding 'nearest', got "
+NO_GENERATOR = "generator must be left out with rounding 'nearest', got "
 REFUSED = [
     (lambda: encode([1, 2], LNS8), TypeError, "x must be float32 or float64, got int64"),
     (lambda: encode(ONE, "lns8"), TypeError, "fmt must be a format, got 'lns8'"),  # type: ignore[arg-type]
@@ -367,6 +369,17 @@ REFUSED = [
         lambda: encode(ONE, LNS8, 0, "stochastic", np.random.default_rng(0), 17),
         ValueError,
         r"random_bits must be in 1\.\.16, got 17",
+    ),
+    *(
+        (lambda f=fmt, w=words: encode(ONE, f, **w), error, message)
+        for fmt in (LNS8, FP8_E4M3, INT8)
+        for words, error, message in (
+            ({"random_bits": 9}, ValueError, NO_BITS + "9"),
+            ({"random_bits": 99}, ValueError, r"random_bits must be in 1\.\.16, got 99"),
+            ({"random_bits": None}, TypeError, "random_bits must be an integer, got None"),
+            ({"generator": "x"}, ValueError, NO_GENERATOR + "'x'"),
+            ({"generator": np.random.default_rng(0)}, ValueError, NO_GENERATOR + "Generator.*"),
+        )
     ),
     (lambda: encode(ONE, LNS8, 1.0), TypeError, r"offset must be an integer, got 1\.0"),  # type: ignore[arg-type]
     (

@@ -1,6 +1,7 @@
 """The datapath's frozen values: derived integers against the oracle's, values, refusals."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -195,6 +196,28 @@ def test_the_fixed_shift_leaves_room_for_the_largest_product(fmt: FloatFormat) -
     assert (int(units) >> places).bit_length() == min(8, int(units).bit_length())
 
 
+LOG = Datapath(accumulator=Accumulator(9, style="log"))
+SUMS = LNSFormat(9, 8)
+
+
+def test_real_values_of_style_log() -> None:
+    """The sums decoded, scales of rows and columns too; beyond float64 they are refused."""
+    row = np.array([[0], [8]], np.int32)
+    a, b = LNSArray(np.ones((2, 1), np.uint8), row, LNS8), one(1, LNS8, 16)
+    sums = LNSArray(np.full((2, 1), 3, np.uint16), row + 15, SUMS)
+    assert LOG.to_real(sums, a, b).tolist() == decode(sums).tolist()
+    assert LOG.to_real(sums, a, b)[:, 0].tolist() == [2**2.25, 2**3.25]
+    far = one(1, LNS8, 2**14)
+    with pytest.raises(OverflowError, match=r"^array must be below 2\^1024 to be decoded, got 2\^"):
+        LOG.to_real(LNSArray(np.full((1, 1), 3, np.uint16), 2**15 - 1, SUMS), far, far)
+    assert Datapath().to_real(np.ones((1, 1), np.int64), far, far).tolist() == [[np.inf]]
+    with pytest.raises(TypeError, match=r"^guard must be an integer, got False$"):
+        Accumulator(9, guard=False, style="log")
+    kept = replace(LOG.accumulator, lanes=2)
+    assert (kept.guard, type(kept.guard), kept.overflow) == (0, int, "saturate")
+    assert type(Accumulator(9, guard=np.int8(0), style="log").guard) is int  # type: ignore[arg-type]
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
@@ -312,6 +335,36 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         lambda: Datapath().sum_format(LNS8, LNS8),
         ValueError,
         "style must be 'log' here, got 'direct'",
+    ),
+    (
+        lambda: LOG.to_real(np.ones((1, 1), np.int64), one(1, LNS8), one(1, LNS8)),
+        TypeError,
+        "acc must be an LNSArray in style 'log', got int64",
+    ),
+    (
+        lambda: LOG.to_real(one(1, LNS8), one(1, LNS8), one(1, LNS8)),
+        ValueError,
+        "acc must be of format lns-e9g8, got lns-e7g8",
+    ),
+    (
+        lambda: LOG.to_real(one(1, SUMS, -1).reshape(1), one(1, LNS8), one(1, LNS8)),
+        ValueError,
+        r"acc must have the product's shape \(1, 1\), got \(1,\)",
+    ),
+    (
+        lambda: LOG.to_real(one(1, SUMS, 5), one(1, LNS8, 2), one(1, LNS8, 3)),
+        ValueError,
+        r"acc must be at the product's offset 4, got 5 at index \(0, 0\)",
+    ),
+    (
+        lambda: LOG.to_real(one(1, SUMS), one(1, LNS8)[0], one(1, LNS8)),
+        ValueError,
+        r"a and b must be \(M, K\) and \(K, N\), got shapes \(1,\) and \(1, 1\)",
+    ),
+    (
+        lambda: Datapath().to_real(one(1, LNS8), one(1, LNS8), one(1, LNS8)),  # type: ignore[arg-type]
+        TypeError,
+        "acc must be an array of accumulators, got LNSArray",
     ),
     (
         lambda: FloatDatapath().to_real(np.zeros((1, 1)), one(1, LNS8), one(1, LNS8)),
