@@ -19,9 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from ..kernels import Gathered, Place, with_code
 from ..lns.array import CodeArray
+from ..lns.checks import require_kind
 from ..lns.format import LNSFormat
 from .blocks import keep, turned
-from .layers import Mapped, require_float32, run_backward
+from .checks import conv_sizes
+from .layer_checks import build, require_float32
+from .layers import Mapped, run_backward
 from .recipe import Recipe
 
 Codes = npt.NDArray[Any]
@@ -190,20 +193,12 @@ class Conv2d(Mapped, nn.Conv2d):
         *,
         recipe: Recipe,
     ):
-        nn.Conv2d.__init__(
-            self,
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
+        if padding_mode != "zeros":
+            raise ValueError(f"padding_mode must be zeros in layer, got {padding_mode!r}")
+        sizes = conv_sizes(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups
         )
+        build(self, nn.Conv2d, sizes, bias, device, dtype, recipe)
         self.attach(recipe)
 
     def extra_repr(self) -> str:
@@ -214,6 +209,16 @@ class Conv2d(Mapped, nn.Conv2d):
         """As `Mapped.attach`; refuses what has no zero code to pad or spread with."""
         if self.padding_mode != "zeros":
             raise ValueError(f"padding_mode must be zeros in {name}, got {self.padding_mode!r}")
+        conv_sizes(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
+        require_kind("recipe", recipe, Recipe)
         for role in ("activation", "error"):
             fmt = getattr(recipe, role)
             if isinstance(fmt, LNSFormat) and not fmt.zero:
@@ -277,6 +282,15 @@ class Conv2d(Mapped, nn.Conv2d):
             raise ValueError(
                 f"input of {self.layer_name} must be (N, {self.in_channels}, H, W), "
                 f"got {tuple(input.shape)}"
+            )
+        if min(self.out_size((input.shape[2], input.shape[3]))) < 1:
+            least = [
+                d * (k - 1) + 1 - sum(pad)
+                for d, k, pad in zip(self.dilations, self.kernel, self.pads(), strict=True)
+            ]
+            raise ValueError(
+                f"input of {self.layer_name} must have at least {max(least[0], 1)} x "
+                f"{max(least[1], 1)} places, got {input.shape[2]} x {input.shape[3]}"
             )
         y: Tensor = ConvFunction.apply(input, self.weight_source(), self.bias_value(), self)
         return y

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from ..lns.checks import require_kind
 from .conv import Conv2d
 from .layers import Linear, Mapped
 from .recipe import Recipe
@@ -45,6 +46,7 @@ def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module
     integer Madam and for tied weights, whose codes would part ways.
     """
     _check_model(model)
+    require_kind("recipe", recipe, Recipe)
     root = copy.deepcopy(model)
     tally = Tally()
     unmapped = list(_unmapped(root))

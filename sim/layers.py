@@ -19,10 +19,13 @@ from torch.autograd.function import once_differentiable
 
 from ..kernels import Matrix, Place, requantise_fast, to_float32
 from ..lns.array import CodeArray, LNSArray
+from ..lns.checks import require_int, require_kind
 from ..lns.codec import encode
 from ..lns.format import FP32, LNSFormat
 from .blocks import encode_operand, in_blocks, keep, operand_formats, turned
+from .checks import MOST
 from .gemm import encode_tensor, run_gemm
+from .layer_checks import build, require_float32
 from .madam import rms
 from .recipe import Recipe
 from .tally import Tally
@@ -42,6 +45,7 @@ class Mapped(nn.Module):
 
     def attach(self, recipe: Recipe, tally: Tally | None = None, name: str = "layer") -> None:
         """Give a freshly built float layer its recipe; with integer Madam code its tensors."""
+        require_kind("recipe", recipe, Recipe)
         for tensor in self.parameters(recurse=False):
             if tensor.dtype != torch.float32:
                 raise TypeError(f"{name} must hold float32 tensors, got {tensor.dtype}")
@@ -256,7 +260,11 @@ class Linear(Mapped, nn.Linear):
         *,
         recipe: Recipe,
     ):
-        nn.Linear.__init__(self, in_features, out_features, bias, device, dtype)
+        sizes = [
+            require_int(name, value, 1, MOST)
+            for name, value in (("in_features", in_features), ("out_features", out_features))
+        ]
+        build(self, nn.Linear, tuple(sizes), bias, device, dtype, recipe)
         self.attach(recipe)
 
     def extra_repr(self) -> str:
@@ -266,12 +274,11 @@ class Linear(Mapped, nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """Return (..., out_features) float32."""
         require_float32(self.layer_name, input)
+        if input.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"input of {self.layer_name} must be (..., {self.in_features}), "
+                f"got {tuple(input.shape)}"
+            )
         flat = input.reshape(-1, input.shape[-1])
         y = LinearFunction.apply(flat, self.weight_source(), self.bias_value(), self)
         return y.reshape(*input.shape[:-1], self.out_features)
-
-
-def require_float32(layer: str, x: Tensor) -> None:
-    """Raise TypeError unless `x` is a float32 tensor on the CPU."""
-    if x.dtype != torch.float32 or x.device.type != "cpu":
-        raise TypeError(f"input of {layer} must be float32 on the CPU, got {x.dtype} {x.device}")

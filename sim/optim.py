@@ -5,6 +5,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..kernels import to_float32
+from ..lns.checks import require_kind
+from .checks import require_positive
 from .conversion import mapped_layers
 from .events import update_events
 from .gemm import encode_tensor
@@ -20,7 +22,9 @@ def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) ->
     on floats, the weights of mapped layers are put into it now and after every step (counted).
     Every step adds its events to the model's tally.
     """
-    rate = DEFAULT_LR[recipe.optimiser] if lr is None else lr
+    require_kind("model", model, nn.Module)
+    require_kind("recipe", recipe, Recipe)
+    rate = DEFAULT_LR[recipe.optimiser] if lr is None else require_positive("lr", lr)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser: Optimizer
     if recipe.optimiser == "integer-madam":

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..kernels import EncodeCounts, move_codes
-from ..lns.checks import NonFiniteError
+from ..lns.checks import NonFiniteError, require_kind
 from ..lns.format import LNSFormat
+from .checks import require_positive
 from .conversion import mapped_layers
 from .events import update_events
 from .layers import Mapped
@@ -25,17 +26,10 @@ from .madam import (
 from .madam import (
     undefined_directions as count_undefined,
 )
+from .params import checked_options, checked_params
 
 Update = Callable[[Tensor, Tensor, float, Tensor], Tensor]
 Closure = Callable[[], Any]
-
-
-def _check(lr: float, p_scale: float, g_bound: float, beta2: float) -> None:
-    for name, value in (("lr", lr), ("p_scale", p_scale), ("g_bound", g_bound)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-    if not 0 <= beta2 < 1:
-        raise ValueError(f"beta2 must be in [0, 1), got {beta2}")
 
 
 class _FloatMadam(Optimizer):
@@ -51,8 +45,12 @@ class _FloatMadam(Optimizer):
         g_bound: float,
         beta2: float,
     ) -> None:
-        _check(lr, p_scale, g_bound, beta2)
-        super().__init__(params, {"lr": lr, "p_scale": p_scale, "g_bound": g_bound, "beta2": beta2})
+        given = {"lr": lr, "p_scale": p_scale, "g_bound": g_bound, "beta2": beta2}
+        super().__init__(checked_params(params), checked_options(given))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; a group's own options are checked as the common ones."""
+        super().add_param_group({**param_group, **checked_options(param_group)})
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Any:
@@ -154,6 +152,7 @@ class IntegerMadam(Optimizer):
         beta2: float = 0.999,
         lr: float = 0.01,
     ) -> None:
+        require_kind("model", model, nn.Module)
         layers = [layer for layer in mapped_layers(model) if layer.coded]
         if not layers:
             raise ValueError("model must be converted with optimiser integer-madam, got none such")
@@ -167,12 +166,12 @@ class IntegerMadam(Optimizer):
         if not codes:
             raise ValueError("model must have a layer whose weights need gradients, got none such")
         fmt: LNSFormat = layers[0].update_format
+        lr = require_positive("lr", lr)
         if lr_factor is None:
             lr_factor = lr * fmt.gamma / math.log(2)
+        lr_factor = require_positive("lr_factor", lr_factor)
         p_scale = layers[0].recipe.p_scale
-        _check(lr, p_scale, g_bound, beta2)
-        _check(lr_factor, p_scale, g_bound, beta2)
-        shared = {"g_bound": g_bound, "beta2": beta2, "p_scale": p_scale}
+        shared = checked_options({"g_bound": g_bound, "beta2": beta2, "p_scale": p_scale})
         self._exponent_bits = fmt.exponent_bits
         groups: list[dict[str, Any]] = [{"params": codes, "lr": lr_factor, **shared}]
         floats = [p for p in model.parameters() if p.requires_grad]

@@ -28,6 +28,7 @@ from ..lns.format import (
     LNSFormat,
 )
 from ..lns.mx_format import MX_FORMATS, AnyFormat, MXFormat
+from .checks import require_format, require_positive, require_text
 from .events import RULES
 from .mx_recipe import check_blocks
 
@@ -80,19 +81,26 @@ class Recipe:
     description: str = ""
 
     def __post_init__(self) -> None:
+        require_text("name", self.name)
+        require_text("description", self.description)
+        for role in ROLES:
+            require_format(role, getattr(self, role), role in ("gradient", "update"))
+        if not isinstance(self.datapath, AnyDatapath):
+            raise TypeError(
+                f"datapath must be a Datapath, FloatDatapath or IntDatapath, got {self.datapath!r}"
+            )
         require_choice("optimiser", self.optimiser, OPTIMISERS)
         require_choice("scaling", self.scaling, SCALINGS)
         require_choice("initial_exponents", self.initial_exponents, INITIAL_EXPONENTS)
         require_choice("zero_start", self.zero_start, ZERO_STARTS)
-        if not self.p_scale > 0:
-            raise ValueError(f"p_scale must be positive, got {self.p_scale}")
+        object.__setattr__(self, "p_scale", require_positive("p_scale", self.p_scale))
         family = _family(self.datapath)
         check_blocks({role: getattr(self, role) for role in ROLES}, self.datapath, self.scaling)
         for role in ("weight", "activation", "error"):
             fmt = getattr(self, role)
             if not isinstance(fmt, (family, MXFormat)):
                 raise ValueError(
-                    f"{role} must be a {family.__name__} for {type(self.datapath).__name__}, "
+                    f"{role} must be of type {family.__name__} for {type(self.datapath).__name__}, "
                     f"got {fmt!r}"
                 )
         if self.scaling == "amax" and family is LNSFormat:
@@ -155,6 +163,10 @@ def lns_recipe(
     the 16-bit E=15, gamma=2048 of LNS-Madam where the optimiser stores codes, else an fp32 master.
     """
     fmt = LNSFormat(exponent_bits, gamma)
+    require_choice("optimiser", optimiser, OPTIMISERS)
+    require_format("update", update, optional=True)
+    antilog = Antilog() if antilog is None else antilog
+    accumulator = Accumulator() if accumulator is None else accumulator
     if update is None and optimiser in ("integer-madam", "lns-madam"):
         update = LNS16_UPDATE
     stored = "fp32 master weights" if update is None else f"weights stored as {update.name}"
@@ -165,7 +177,7 @@ def lns_recipe(
         error=fmt,
         gradient=fmt,
         update=update,
-        datapath=Datapath(antilog or Antilog(), accumulator or Accumulator(), variant),
+        datapath=Datapath(antilog, accumulator, variant),
         optimiser=optimiser,
         description=f"{fmt.name} everywhere in the GEMMs, a scale per tensor, {stored}",
     )

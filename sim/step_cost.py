@@ -18,6 +18,7 @@ else in DRAM. The update reads gradient, stored weight and state and writes the 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ..lns.checks import require_kind
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FloatFormat, Format, LNSFormat
 from ..lns.mx_format import AnyFormat, MXFormat
@@ -107,6 +108,9 @@ def cost_step(
     gives the same result. Raises ValueError where a buffer cannot hold the smallest tile, or
     `mac_prices` has no price for a format.
     """
+    require_kind("workload", workload, Workload)
+    require_kind("machine", machine, Machine)
+    require_kind("recipe", recipe, Recipe)
     recipe = replace(recipe, datapath=with_lanes(recipe.datapath, machine.lanes))
     source = get_mac_source(mac_prices)
     parts: dict[Part, Events] = {}

@@ -76,10 +76,9 @@ def gemm_cost(
     streamed dimension is cut in so many pieces (K: os, M: ws, N: is), each a pass of its own.
     Raises ValueError for sizes below 1, unknown names, and more passes than there are steps.
     """
-    for name, size in (("M", M), ("N", N), ("K", K)):
-        require_int(name, size, 1, LONGEST)
-    for name, size in (("rows", rows), ("cols", cols), ("lanes", lanes), ("depth", depth)):
-        require_int(name, size, 1, 1 << 20)
+    M, N, K = (require_int(n, v, 1, LONGEST) for n, v in (("M", M), ("N", N), ("K", K)))
+    parts = (("rows", rows), ("cols", cols), ("lanes", lanes), ("depth", depth))
+    rows, cols, lanes, depth = (require_int(name, size, 1, 1 << 20) for name, size in parts)
     require_choice("dataflow", dataflow, DATAFLOWS)
     require_choice("recurrence", recurrence, RECURRENCES)
     groups = _ceil(K, lanes)
@@ -93,7 +92,7 @@ def gemm_cost(
     else:
         stream, fixed, held = N, _ceil(groups, rows), _ceil(M, cols)
         used = groups * M
-    require_int("streamed_passes", streamed_passes, 1, stream)
+    streamed_passes = require_int("streamed_passes", streamed_passes, 1, stream)
     row_folds = _ceil(held, depth)
     extra_rows = rows if dataflow != "os" or recurrence == "paper" else 0
     # per pass: each held block streams and is loaded (or drained); each fold is filled once

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..lns.checks import require_kind
+from .checks import require_text
 from .flow import Flow, Use
 from .patches import Patch, plain_patch, spread_patch
 from .trace_parts import (
     MAKES,
+    batch_of,
     cross_entropy,
     first_line,
     flat,
@@ -50,11 +53,14 @@ def trace_step(
     Raises ValueError where model or loss cannot run on meta tensors, layers run again in the
     backward pass (activation checkpointing), or the step has no GEMM.
     """
+    require_kind("model", model, nn.Module)
+    batch, named = batch_of(inputs)
+    require_text("name", name)
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss must be a function of the output or None, got {loss!r}")
     twin = on_meta(model)
-    named = dict(inputs) if isinstance(inputs, Mapping) else {}
-    batch = () if named else (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     shadows = [shadow(x) for x in batch]
-    keywords = {name: shadow(x) for name, x in named.items()}
+    keywords = {key: shadow(x) for key, x in named.items()}
     watch = _Watch(twin)
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), watch.hooked():
         try:

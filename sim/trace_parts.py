@@ -1,10 +1,13 @@
 """Small things a trace needs: models and inputs without values, and what a tensor weighs."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .checks import require_text
 
 
 def cross_entropy(output: Tensor) -> Tensor:
@@ -22,6 +25,25 @@ def on_meta(model: nn.Module) -> nn.Module:
     for buffer in model.buffers():
         memo[id(buffer)] = shadow(buffer)
     return copy.deepcopy(model, memo)
+
+
+def batch_of(inputs: Any) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """A model's inputs by place and by name; TypeError for what is no batch of tensors."""
+    if isinstance(inputs, Tensor):
+        return [inputs], {}
+    named = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if not isinstance(inputs, Sequence | Mapping) or isinstance(inputs, str | bytes | bytearray):
+        raise TypeError(
+            "inputs must be a tensor, a sequence of tensors or tensors by name, got "
+            f"{type(inputs).__name__}"
+        )
+    placed = [] if isinstance(inputs, Mapping) else list(inputs)
+    for value in (*placed, *named.values()):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"inputs must hold tensors, got {type(value).__name__}")
+    for key in named:
+        require_text("name of an input", key)
+    return placed, named
 
 
 def shadow(value: Any) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..lns.checks import require_choice, require_int
+from .checks import require_text
 from .events import PHASES
 from .patches import Patch
 from .systolic import LONGEST
@@ -127,9 +128,15 @@ class Workload:
     note: str = ""
 
     def __post_init__(self) -> None:
+        require_text("name", self.name)
+        require_text("note", self.note)
+        for name, kind in (("gemms", Gemm), ("tensors", Tensor), ("vector", VectorOp)):
+            _require_tuple(name, getattr(self, name), kind)
+        _require_tuple("uncounted", self.uncounted, str)
         if not self.gemms:
             raise ValueError(f"gemms must not be empty, got none in {self.name}")
         require_int("parameters", self.parameters, 0, LONGEST)
+        require_int("saved_words", self.saved_words, 0, LONGEST)
 
     @property
     def macs(self) -> int:
@@ -165,6 +172,17 @@ class Workload:
             "uncounted": list(self.uncounted),
             "note": self.note,
         }
+
+
+def _require_tuple(name: str, values: object, kind: type) -> None:
+    """Raise TypeError unless `values` is a tuple of `kind` alone."""
+    wrong = None if isinstance(values, tuple) else values
+    if isinstance(values, tuple):
+        wrong = next((value for value in values if not isinstance(value, kind)), None)
+    if not isinstance(values, tuple) or wrong is not None:
+        raise TypeError(
+            f"{name} must be a tuple of {kind.__name__} values, got {type(wrong).__name__}"
+        )
 
 
 def training_triple(forward: Gemm, first: bool = False) -> list[Gemm]:

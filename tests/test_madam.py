@@ -260,7 +260,7 @@ def test_zero_tensors_are_named_and_frozen_or_drawn() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr_factor": 0.0}, "^lr must be positive and finite, got 0.0$"),
+        ({"lr_factor": 0.0}, "^lr_factor must be positive and finite, got 0.0$"),
         ({"g_bound": -1.0}, "^g_bound must be positive and finite, got -1.0$"),
         ({"beta2": 1.0}, r"^beta2 must be in \[0, 1\), got 1.0$"),
     ],
