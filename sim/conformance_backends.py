@@ -85,8 +85,6 @@ class NumpyBackend(Backend):
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
-        if a.fmt != b.fmt:
-            raise NotImplementedError("lns.dot takes operands of one format")
         left, right = a.reshape(a.shape[0], 1, -1), b.T.reshape(1, b.shape[1], -1)
         return sums.dot(left, right, accumulator_bits, f"lanes:{lanes}", variant)
 

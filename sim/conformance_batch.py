@@ -26,6 +26,7 @@ from ..lns.format import (
 
 Operand = LNSArray | FloatArray | IntArray | npt.NDArray[Any]
 VARIANTS = ("exact", "table:3", "table:16", "interp:4", "interp:16", "mitchell")
+GAMMAS = tuple(1 << n for n in range(13))  # all that LNSFormat has: 1..4096
 ROUNDINGS = ("nearest", "nearest_value", "floor")
 
 # operation -> what its result is: "code" (of an LNS or float format), "integer" or "float64"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..lns.array import LNSArray
 from ..lns.format import LNSFormat
-from .conformance_batch import VARIANTS, Batch, Level, codes, every_code, every_pair
+from .conformance_batch import GAMMAS, VARIANTS, Batch, Level, codes, every_code, every_pair
 
 PAIRS, CODES = "every pair of codes", "every code"
 DRAWN_PAIRS, DRAWN_ROWS = "drawn pairs of codes", "drawn rows"
@@ -109,7 +109,8 @@ def requantise_batches(level: Level, rng: Random) -> Iterator[Batch]:
 
 
 def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
-    """add and sub in every variant: every pair; of wide formats every distance, and drawn pairs."""
+    """add and sub in every variant: every pair, every distance of wide formats, drawn pairs of wide
+    formats, and drawn distances up to where both functions are 0 of every gamma."""
     for fmt in level.pairs:
         for variant, name in product(VARIANTS, ("add", "sub")):
             if name == "sub" and fmt.bits > _SMALL and variant != "exact":
@@ -121,7 +122,7 @@ def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
         distances = np.arange(top + 1 - fmt.min_exponent)
         large = np.concatenate([np.full(len(distances), top // 2 + 1), distances * 0 + top])
         near = np.concatenate([np.maximum(top // 2 + 1 - distances, 0), top - distances])
-        for variant, sign in product(VARIANTS if fmt.gamma < 256 else ("exact",), (0, 1)):
+        for variant, sign in product(VARIANTS, (0, 1)):
             signed = near | sign << fmt.exponent_bits
             pair = {"a": codes(fmt, large.tolist()), "b": codes(fmt, signed.tolist())}
             yield Batch("add", "add", "every distance", pair, {"variant": variant}, True)
@@ -129,11 +130,28 @@ def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
         drawn = min(level.drawn, 400)
         for variant in VARIANTS:
             a, b = drawn_pair(rng, fmt, fmt, drawn)
-            if variant != "exact" and fmt.gamma > 256:
-                continue  # the oracle looks for the end of the function, one distance at a time
             for name in ("add", "sub"):
                 settings = {"variant": variant}
                 yield Batch("add", name, DRAWN_PAIRS, {"a": a, "b": b}, settings, False)
+    for gamma, variant, name in product(GAMMAS, VARIANTS, ("add", "sub")):
+        a, b = _at_distances(rng, gamma, level.drawn // 10)
+        pair, settings = {"a": a, "b": b}, {"variant": variant}
+        yield Batch("add", name, "drawn distances", pair, settings, False)
+
+
+def _at_distances(rng: Random, gamma: int, count: int) -> tuple[LNSArray, LNSArray]:
+    """Pairs of both signs at the distances 0, 1, 2, a last one and `count` drawn.
+
+    S and D are 0 from some log2(gamma) + 1.5 octaves; at gamma 4096 that is beyond every format.
+    """
+    fmt = LNSFormat(15, gamma, bool(rng.getrandbits(1)))
+    most = min(fmt.max_exponent - 1, (gamma.bit_length() + 2) * gamma)
+    left, right = [], []
+    for d in (0, 1, 2, most, *(rng.randrange(most + 1) for _ in range(count))):
+        e = fmt.max_exponent - rng.randrange(fmt.max_exponent - d)
+        left.append(e | rng.getrandbits(1) << fmt.exponent_bits)
+        right.append(e - d | rng.getrandbits(1) << fmt.exponent_bits)
+    return codes(fmt, left), codes(fmt, right)
 
 
 def sum_batches(level: Level, rng: Random) -> Iterator[Batch]:

@@ -3,7 +3,8 @@
 A product with K = 1 of all codes by all codes asks every aligned term there is. Sums are asked with
 matrices that are drawn, from several kinds of codes, so that accumulators saturate and wrap on the
 way and come back, small terms are floored, zeros of both signs keep their place in a group, and
-sizes are ragged, 0 and 1 among them.
+sizes are ragged, 0 and 1 among them. Every gamma there is has sums of its own, of operands that
+share it and of operands that do not.
 """
 
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from ..lns.accumulator import least_log_bits
 from ..lns.array import LNSArray
 from ..lns.datapath import Accumulator, Antilog, AnyDatapath, Datapath
 from ..lns.format import LNSFormat
-from .conformance_batch import VARIANTS, Batch, Level, Operand
+from .conformance_batch import GAMMAS, VARIANTS, Batch, Level, Operand
 
 TERMS, DIRECTED, DRAWN = "every pair of codes, K = 1", "directed sums", "drawn sums"
+ALIKE, MIXED = "drawn sums of every gamma", "drawn sums of two gammas"
 KINDS = ("any", "large", "runs", "zeros", "small")  # of the codes of a drawn matrix
 SUMS = (0, 1, 2, 3, 5, 8, 13, 17, 33, 64)  # K
+_SMALL_TABLE, _ITS_BITS = 128, 5  # beyond so many constants T is fixed: the oracle takes 1 ms each
 _WIDTHS = (4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 30, 31, 32, 33, 40, 48, 53, 54, 62)  # W
 
 
@@ -54,11 +57,12 @@ def drawn_shape(rng: Random) -> tuple[int, int, int]:
     return rng.choice((1, 2, 3, 4, 7)), rng.choice(SUMS), rng.choice((1, 2, 3, 5, 9))
 
 
-def drawn_datapath(rng: Random, gamma: int, style: str) -> Datapath:
-    """Return any datapath for operands whose finer gamma is `gamma`."""
+def drawn_datapath(rng: Random, gamma: int, style: str, whole: bool = False) -> Datapath:
+    """Return any datapath for operands whose finer gamma is `gamma`; `whole`: L = gamma."""
     while True:
         bits = rng.choice(_WIDTHS)
-        entries = 1 << rng.randrange(gamma.bit_length())
+        entries = gamma if whole else 1 << rng.randrange(gamma.bit_length())
+        table = rng.randrange(1, 17) if entries <= _SMALL_TABLE else _ITS_BITS
         guard = rng.choice((0, 0, 1, 2, 4, bits - 2))
         try:
             accumulator = Accumulator(
@@ -69,7 +73,7 @@ def drawn_datapath(rng: Random, gamma: int, style: str) -> Datapath:
                 rounding=rng.choice(("floor", "toward_zero")),
                 style=style,
             )
-            return Datapath(Antilog(entries, rng.randrange(1, 17)), accumulator)
+            return Datapath(Antilog(entries, table), accumulator)
         except ValueError:  # could leave 64 bits
             continue
 
@@ -102,13 +106,14 @@ def linear_batches(level: Level, rng: Random, style: str) -> Iterator[Batch]:
                 datapath = Datapath(Antilog(count, table), accumulator)
                 yield gemm(style, TERMS, a, b, datapath)
     yield from _directed(rng, style)
+    for what, gamma, whole in product((ALIKE, MIXED), GAMMAS, (True, False)):
+        if what == ALIKE or gamma > 1:
+            datapath = drawn_datapath(rng, gamma, style, whole)
+            yield gemm(style, what, *_of_gamma(rng, gamma, what), datapath)
     for _ in range(level.gemms):
         fmt_a, fmt_b = _drawn_formats(rng)
         datapath = drawn_datapath(rng, max(fmt_a.gamma, fmt_b.gamma), style)
-        rows, terms, columns = drawn_shape(rng)
-        a = matrix(rng, fmt_a, (rows, terms), rng.choice(KINDS), 1)
-        b = matrix(rng, fmt_b, (terms, columns), rng.choice(KINDS), 0)
-        yield gemm(style, DRAWN, a, b, datapath)
+        yield gemm(style, DRAWN, *_drawn_matrices(rng, fmt_a, fmt_b), datapath)
     for rows, terms, columns in level.large:
         fmt = LNSFormat(7, 8)
         a = matrix(rng, fmt, (rows, terms), "large", 1)
@@ -118,15 +123,43 @@ def linear_batches(level: Level, rng: Random, style: str) -> Iterator[Batch]:
             yield gemm(style, DRAWN, a, b, Datapath(Antilog(8, 8), accumulator))
 
 
+def _drawn_format(rng: Random, gamma: int) -> LNSFormat:
+    """A format of up to eight bits, or of up to some octaves where its steps are finer."""
+    widest = max(8, min(gamma.bit_length() + 1, 13))
+    return LNSFormat(rng.randrange(2, widest + 1), gamma, bool(rng.getrandbits(1)))
+
+
 def _drawn_formats(rng: Random) -> tuple[LNSFormat, LNSFormat]:
     """Two formats, half the time of one gamma and width."""
-    first, second = (
-        LNSFormat(rng.randrange(2, 9), 1 << rng.randrange(6), bool(rng.getrandbits(1)))
-        for _ in range(2)
-    )
+    first, second = (_drawn_format(rng, rng.choice(GAMMAS)) for _ in range(2))
     if rng.getrandbits(1):
         return first, second
     return first, LNSFormat(first.exponent_bits, first.gamma, second.zero)
+
+
+def _drawn_matrices(rng: Random, fmt_a: LNSFormat, fmt_b: LNSFormat) -> tuple[LNSArray, LNSArray]:
+    """Two matrices of a ragged shape."""
+    rows, terms, columns = drawn_shape(rng)
+    a = matrix(rng, fmt_a, (rows, terms), rng.choice(KINDS), 1)
+    return a, matrix(rng, fmt_b, (terms, columns), rng.choice(KINDS), 0)
+
+
+def _of_gamma(rng: Random, gamma: int, what: str) -> tuple[LNSArray, LNSArray]:
+    """(3, 7) and (7, 5) of a gamma; `what` MIXED: the first or the second of a coarser one.
+
+    The range is an octave or more, so that any remainder may be met, and narrow enough for an
+    accumulator of style "log".
+    """
+    width = min(max(3, gamma.bit_length()), 13)
+    fine = LNSFormat(rng.randrange(width, min(width + 2, 13) + 1), gamma, bool(rng.getrandbits(1)))
+    other = fine
+    if what == MIXED:
+        ratio = rng.randrange(1, min(gamma.bit_length(), 8))  # log2
+        bits = rng.randrange(2, max(2, min(8, fine.exponent_bits - ratio)) + 1)
+        other = LNSFormat(bits, gamma >> ratio, bool(rng.getrandbits(1)))
+    fmt_a, fmt_b = rng.sample((fine, other), 2)
+    a = matrix(rng, fmt_a, (3, 7), rng.choice(("any", "any", "zeros")), 1)
+    return a, matrix(rng, fmt_b, (7, 5), "any", 0)
 
 
 def _directed(rng: Random, style: str) -> Iterator[Batch]:
@@ -158,13 +191,15 @@ def log_batches(level: Level, rng: Random) -> Iterator[Batch]:
         fmt = LNSFormat(rng.choice((3, 4, 7)), rng.choice((1, 2, 8)), zero)
         a, b = (matrix(rng, fmt, shape, kind, k) for shape, k in (((2, 17), 1), ((17, 2), 0)))
         yield _log(a, b, 0, lanes, variant, DIRECTED)
+    for what, gamma, variant in product((ALIKE, MIXED), GAMMAS, VARIANTS):
+        if what == ALIKE or gamma > 1:
+            a, b = _of_gamma(rng, gamma, what)
+            yield _log(a, b, rng.randrange(3), rng.choice((1, 1, 2, 3)), variant, what)
     for _ in range(level.gemms):
         fmt_a, fmt_b = _drawn_formats(rng)
-        if max(fmt_a.gamma, fmt_b.gamma) // min(fmt_a.gamma, fmt_b.gamma) > 4:
+        if least_log_bits(fmt_a, fmt_b) > 15:  # no accumulator holds their products
             fmt_b = fmt_a
-        rows, terms, columns = drawn_shape(rng)
-        a = matrix(rng, fmt_a, (rows, terms), rng.choice(KINDS), 1)
-        b = matrix(rng, fmt_b, (terms, columns), rng.choice(KINDS), 0)
+        a, b = _drawn_matrices(rng, fmt_a, fmt_b)
         lanes, variant = rng.choice((1, 2, 5, 8, 64)), rng.choice(VARIANTS)
         yield _log(a, b, rng.randrange(3), lanes, variant, DRAWN)
 

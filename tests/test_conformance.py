@@ -74,16 +74,17 @@ def failing(tally: Tally) -> set[tuple[str, str]]:
 
 
 def test_the_package_lns_passes() -> None:
-    """All that it offers; the linear GEMMs it does not."""
+    """All that it offers; the linear GEMMs it does not, sums in logarithms of any formats."""
     tally = tiny(NumpyBackend())
     assert tally.failed == 0
     assert tally.passed > 20_000
     rows = tally.rows.values()
     lacking = {(row.section, row.operation) for row in rows if row.not_offered}
     assert {operation for _, operation in lacking} == {
-        "matmul", "matmul_float", "matmul_int", "matmul_log",  # the last for mixed formats alone
+        "matmul", "matmul_float", "matmul_int",
     }  # fmt: skip
-    assert tally.rows["log", "matmul_log", "drawn sums"].passed > 0
+    row = tally.rows["log", "matmul_log", "drawn sums of two gammas"]
+    assert row.passed == row.cases > 0
 
 
 def test_the_kernels_pass() -> None:
@@ -241,6 +242,62 @@ def test_a_wrong_accumulator_is_found(change: dict[str, str], sections: set[str]
     """In every GEMM it has a part in."""
     found = {section for section, _ in failing(tiny(WrongKernels(**change), *GEMMS))}
     assert sections <= found
+
+
+class WrongGamma:
+    """The oracle's GEMMs; the first number of those with one finer gamma is one more."""
+
+    def __init__(self, section: str, gamma: int, alike: bool) -> None:
+        self._answers = {
+            (*map(id, batch.operands.values()), *batch.settings.values()): right
+            for batch, right in asked(section)
+        }
+        self._where = gamma, alike
+
+    def matmul(self, a: LNSArray, b: LNSArray, *settings: Any) -> Any:
+        """The recorded answer."""
+        right = np.array(self._answers[id(a), id(b), *settings]).reshape(len(a), b.shape[1])
+        right = right.astype(np.int64)  # of no numbers it would be float64
+        gammas = a.fmt.gamma, b.fmt.gamma
+        if right.size and (max(gammas), gammas[0] == gammas[1]) == self._where:
+            right[0, 0] += 1
+        return right
+
+    matmul_log = matmul
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("gamma", [64, 512, 4096])
+@pytest.mark.parametrize("section", ["direct", "bins", "log"])
+def test_a_fault_of_one_gamma_is_found(section: str, gamma: int, alike: bool) -> None:
+    """Of operands that share it, and of one beside a coarser one; always, not by a lucky draw."""
+    found = tiny(WrongGamma(section, gamma, alike), section)
+    what = "drawn sums of every gamma" if alike else "drawn sums of two gammas"
+    operation = "matmul_log" if section == "log" else "matmul"
+    row = found.rows[section, operation, what]
+    assert row.failed == (6 if section == "log" else 2)  # variants; two antilogs
+    assert row.passed > 300
+    assert {key[2] for key, other in found.rows.items() if other.failed} <= {what, "drawn sums"}
+
+
+@pytest.mark.parametrize(
+    ("gamma", "variant"),
+    [(1, "exact"), (256, "table:3"), (2048, "interp:16"), (4096, "table:16"), (4096, "mitchell")],
+)
+def test_a_fault_of_one_gamma_is_found_in_additions(gamma: int, variant: str) -> None:
+    """Every variant is asked at every gamma, by `add` and by `sub`."""
+
+    def fault(right: Any, a: LNSArray, b: LNSArray, its: str) -> Any:
+        got = right(a, b, its)
+        return with_code(got, got.code ^ ((a.fmt.gamma, its) == (gamma, variant)))
+
+    tally, backend = Tally(), Wrong(add=fault, sub=fault)
+    for batch, right in asked("add"):
+        if batch.what == "drawn distances":
+            tally.add(batch, ask(backend, batch), right)
+    for name in ("add", "sub"):
+        row = tally.rows["add", name, "drawn distances"]
+        assert (row.failed, row.cases) == (8, 13 * 6 * 8)  # gammas, variants, distances
 
 
 def test_what_is_missing_is_not_passed() -> None:
