@@ -14,6 +14,7 @@ from lnsim.kernels.fma import FMA_STEPS
 from lnsim.kernels.terms import term_table
 from lnsim.lns.array import FloatArray, IntArray
 from lnsim.lns.checks import NonFiniteError
+from lnsim.lns.codec import encode
 from lnsim.lns.datapath import Accumulator, AnyDatapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import (
     BF16,
@@ -257,3 +258,20 @@ def test_a_nan_cannot_enter_a_fixed_point_accumulator(name: str, code: int) -> N
     with pytest.raises(NonFiniteError, match=message):
         matmul(a, b, FloatDatapath(Accumulator()))
     assert np.isnan(matmul(a, b, FloatDatapath(FP32))).any()
+
+
+@pytest.mark.parametrize(("accumulator", "places"), [(BF16, 54), (FP16, 57)])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_sums_a_hair_beside_a_midpoint(accumulator: FloatFormat, places: int, sign: float) -> None:
+    """1 + p, p = 2^-8 (2^-11) -+ 2^-54 (2^-57): float64 holds only the midpoint of the target, and
+    which way the sum is rounded lies in the bits that are lost. 2^46 - 1 and 2^46 + 1 are products
+    of two integers of 24 bits."""
+    for x, y, up in ((2**23 - 1, 2**23 + 1, False), (8384513, 8392705, True)):
+        assert x * y == 2**46 + (1 if up else -1)
+        left = np.array([[1.0, x]], np.float32)
+        right = sign * np.array([[1.0], [float(y) * 2.0**-places]], np.float32)
+        a, b = encode(left, FP32), encode(right, FP32)
+        got = matmul(a, b, FloatDatapath(accumulator))
+        step = 2.0**-accumulator.mantissa_bits if up else 0.0
+        assert got[0, 0] == sign * (1.0 + step)
+        assert got[0, 0] == matmul(a, b, FloatDatapath(accumulator), backend="oracle")[0, 0]
