@@ -1,11 +1,14 @@
 """The shipped strategies give what they promise."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
-from lnsim.lns import LNSArray, LNSFormat, decode_mx
+from lnsim.lns import LNSArray, LNSFormat, decode_mx, testing
 from lnsim.lns.testing import (
     PROFILES,
     accumulators,
@@ -135,3 +138,14 @@ def test_the_corners_of_mx_are_reached() -> None:
     for kind in ("IntFormat", "FloatFormat"):
         found = find(mx_formats(), lambda f, k=kind: type(f.element).__name__ == k, settings=QUIET)
         assert found.bits <= 8
+
+
+def test_the_reference_names_every_strategy() -> None:
+    """The line of docs/api/lns.md, against the functions that the module defines."""
+    page = (Path(__file__).parent.parent / "docs" / "api" / "lns.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^`lnsim\.lns\.testing` .*\n.*$", page, flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", line))
+    own = {name for name, value in vars(testing).items()
+           if callable(value) and getattr(value, "__module__", "") == testing.__name__}  # fmt: skip
+    public = {name for name in own if not name.startswith("_")}
+    assert named == public - {"powers_of_two", "register_profiles"}
