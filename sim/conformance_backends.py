@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..lns import arith, codec, sums
-from ..lns.array import FloatArray, IntArray, LNSArray
+from ..lns.array import FloatArray, IntArray, LNSArray, Offset
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from .conformance_protocol import Backend, Integers, Real
@@ -46,7 +46,7 @@ class NumpyBackend(Backend):
     def decode(self, a: LNSArray) -> Any:
         return codec.decode(a)
 
-    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         return arith.requantise(a, fmt, offset)
 
     def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
@@ -124,7 +124,7 @@ class KernelsBackend(Backend):
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
         return self._quantise(x, fmt, None, rounding).offset
 
-    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         return self._kernels.requantise_fast(a, fmt, offset)[0]
 
     def _matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:

@@ -135,6 +135,11 @@ class Batch:
         return "directed" if self.refused or self.what.startswith("directed") else "sampled"
 
 
+def one_each(offset: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return an offset, or several, as one per element of `shape`."""
+    return np.broadcast_to(np.asarray(offset, np.int64), shape)
+
+
 def codes(fmt: LNSFormat, values: Iterable[int], offset: int = 0) -> LNSArray:
     """Return an array of one axis."""
     return LNSArray(np.array(list(values), fmt.code_dtype), offset, fmt)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lns.array import FloatArray, IntArray, LNSArray
+from ..lns.array import FloatArray, IntArray, LNSArray, Offset
 from ..lns.checks import require_choice
 from ..lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
@@ -51,7 +51,23 @@ def _value_of(given: Json) -> Any:
     return _VALUES[fields.pop("kind")](**fields)
 
 
+def _offset_json(offset: Offset) -> Any:
+    """One offset as a number, several as their shape and a text."""
+    if isinstance(offset, int):
+        return offset
+    return {"shape": list(offset.shape), "values": " ".join(map(str, offset.ravel()))}
+
+
+def _offset_of(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    values = [int(word) for word in given["values"].split()]
+    return np.array(values, np.int32).reshape(given["shape"])
+
+
 def _setting_json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _offset_json(value)
     if isinstance(value, Format):
         return format_json(value)
     if isinstance(value, Accumulator):
@@ -67,7 +83,7 @@ def _setting_of(name: str, given: Any) -> Any:
     if name == "fmt":
         return _value_of(given)
     if name != "datapath":
-        return given
+        return _offset_of(given)
     parts: Json = {"accumulator": _value_of(given["accumulator"])}
     if "antilog" in given:
         parts["antilog"] = Antilog(**given["antilog"])
@@ -81,9 +97,7 @@ def _operand_json(operand: Operand) -> Json:
         kind: Json = {"kind": operand.dtype.name}
     else:
         texts = [code_text(int(code), operand.fmt) for code in operand.code.reshape(-1)]
-        offset: Any = operand.offset
-        if not isinstance(offset, int):
-            offset = {"shape": list(offset.shape), "values": " ".join(map(str, offset.ravel()))}
+        offset = _offset_json(operand.offset)
         kind = {"kind": "codes", "format": format_json(operand.fmt), "offset": offset}
     return {**kind, "shape": list(operand.shape), "values": " ".join(texts)}
 
@@ -93,10 +107,7 @@ def _operand_of(given: Json) -> Operand:
     if given["kind"] != "codes":
         read: Any = int if given["kind"] == "int64" else float.fromhex
         return np.array([read(w) for w in words], _DTYPES[given["kind"]]).reshape(shape)
-    fmt, offset = _value_of(given["format"]), given["offset"]
-    if isinstance(offset, dict):
-        values = [int(word) for word in offset["values"].split()]
-        offset = np.array(values, np.int32).reshape(offset["shape"])
+    fmt, offset = _value_of(given["format"]), _offset_of(given["offset"])
     base = 10 if isinstance(fmt, IntFormat) else 16
     code = np.array([int(word, base) for word in words], fmt.code_dtype).reshape(shape)
     array: Operand = _ARRAYS[given["format"]["kind"]](code, offset, fmt)

@@ -111,9 +111,9 @@ def linear_batches(level: Level, rng: Random, style: str) -> Iterator[Batch]:
             datapath = drawn_datapath(rng, gamma, style, whole)
             yield gemm(style, what, *_of_gamma(rng, gamma, what), datapath)
     for _ in range(level.gemms):
-        fmt_a, fmt_b = _drawn_formats(rng)
+        fmt_a, fmt_b = drawn_formats(rng)
         datapath = drawn_datapath(rng, max(fmt_a.gamma, fmt_b.gamma), style)
-        yield gemm(style, DRAWN, *_drawn_matrices(rng, fmt_a, fmt_b), datapath)
+        yield gemm(style, DRAWN, *drawn_matrices(rng, fmt_a, fmt_b), datapath)
     for rows, terms, columns in level.large:
         fmt = LNSFormat(7, 8)
         a = matrix(rng, fmt, (rows, terms), "large", 1)
@@ -129,7 +129,7 @@ def _drawn_format(rng: Random, gamma: int) -> LNSFormat:
     return LNSFormat(rng.randrange(2, widest + 1), gamma, bool(rng.getrandbits(1)))
 
 
-def _drawn_formats(rng: Random) -> tuple[LNSFormat, LNSFormat]:
+def drawn_formats(rng: Random) -> tuple[LNSFormat, LNSFormat]:
     """Two formats, half the time of one gamma and width."""
     first, second = (_drawn_format(rng, rng.choice(GAMMAS)) for _ in range(2))
     if rng.getrandbits(1):
@@ -137,7 +137,7 @@ def _drawn_formats(rng: Random) -> tuple[LNSFormat, LNSFormat]:
     return first, LNSFormat(first.exponent_bits, first.gamma, second.zero)
 
 
-def _drawn_matrices(rng: Random, fmt_a: LNSFormat, fmt_b: LNSFormat) -> tuple[LNSArray, LNSArray]:
+def drawn_matrices(rng: Random, fmt_a: LNSFormat, fmt_b: LNSFormat) -> tuple[LNSArray, LNSArray]:
     """Two matrices of a ragged shape."""
     rows, terms, columns = drawn_shape(rng)
     a = matrix(rng, fmt_a, (rows, terms), rng.choice(KINDS), 1)
@@ -196,10 +196,10 @@ def log_batches(level: Level, rng: Random) -> Iterator[Batch]:
             a, b = _of_gamma(rng, gamma, what)
             yield _log(a, b, rng.randrange(3), rng.choice((1, 1, 2, 3)), variant, what)
     for _ in range(level.gemms):
-        fmt_a, fmt_b = _drawn_formats(rng)
+        fmt_a, fmt_b = drawn_formats(rng)
         if least_log_bits(fmt_a, fmt_b) > 15:  # no accumulator holds their products
             fmt_b = fmt_a
-        a, b = _drawn_matrices(rng, fmt_a, fmt_b)
+        a, b = drawn_matrices(rng, fmt_a, fmt_b)
         lanes, variant = rng.choice((1, 2, 5, 8, 64)), rng.choice(VARIANTS)
         yield _log(a, b, rng.randrange(3), lanes, variant, DRAWN)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.array import CodeArray, LNSArray
+from ..lns.array import CodeArray, LNSArray, Offset
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ..lns.format import Format, LNSFormat
 from ..lns.oracle import (
@@ -29,7 +29,7 @@ from ..lns.oracle import (
     total_one,
 )
 from ..lns.oracle_ops import split
-from .conformance_batch import Batch
+from .conformance_batch import Batch, one_each
 
 Real = npt.NDArray[Any]
 Number = int | float
@@ -64,6 +64,11 @@ def _offset(array: CodeArray) -> int:
     if len(values) != 1:
         raise ValueError(f"offset must be one number, got {sorted(values)}")
     return int(values.pop())
+
+
+def _offsets(offset: Offset, array: CodeArray) -> list[int]:
+    """One offset per code."""
+    return [int(value) for value in one_each(offset, array.shape).reshape(-1)]
 
 
 def _encode(x: Real, fmt: Format, offset: int, rounding: str = "nearest") -> list[Number]:
@@ -102,11 +107,14 @@ def _default_offset(x: Real, fmt: LNSFormat, rounding: str) -> list[Number]:
 
 
 def _decode(a: CodeArray) -> list[Number]:
-    return [float(decode_one(code, _offset(a), a.fmt)) for code in _codes(a)]
+    pairs = zip(_codes(a), _offsets(a.offset, a), strict=True)
+    return [float(decode_one(code, offset, a.fmt)) for code, offset in pairs]
 
 
-def _requantise(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
-    return [requantise_one(code, _offset(a), a.fmt, fmt, offset) for code in _codes(a)]
+def _requantise(a: LNSArray, fmt: LNSFormat, offset: Offset) -> list[Number]:
+    old_new = _offsets(a.offset, a), _offsets(offset, a)
+    each = zip(_codes(a), *old_new, strict=True)
+    return [requantise_one(code, old, a.fmt, fmt, new) for code, old, new in each]
 
 
 def _binary(one: Callable[..., int], a: LNSArray, b: LNSArray, *target: Any) -> list[Number]:

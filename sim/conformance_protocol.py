@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.array import FloatArray, IntArray, LNSArray
+from ..lns.array import FloatArray, IntArray, LNSArray, Offset
 from ..lns.datapath import Datapath, FloatDatapath, IntDatapath
 from ..lns.format import FloatFormat, IntFormat, LNSFormat
 
@@ -42,8 +42,8 @@ class Backend:
         """The float64 nearest to each value."""
         raise NotImplementedError
 
-    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
-        """Codes of a in another format and scale."""
+    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
+        """Codes of a in another format and scale, or in a scale per row or column."""
         raise NotImplementedError
 
     def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..lns.array import FloatArray, IntArray, LNSArray
-from .conformance_batch import Batch
+from .conformance_batch import Batch, one_each
 from .conformance_judge import Number, expected
 from .conformance_text import spell
 
@@ -54,7 +54,8 @@ def read(batch: Batch, result: Any) -> Answer:
         if result.fmt != batch.target:
             wanted = batch.target.name if batch.target else "plain numbers"
             return Answer(problem=f"codes of {result.fmt.name} instead of {wanted}")
-        if not np.array_equal(np.unique(result.offset), np.unique(batch.offset)):
+        wanted_offset = one_each(batch.offset, batch.shape)
+        if not np.array_equal(one_each(result.offset, result.shape), wanted_offset):
             return Answer(problem=f"offset {result.offset} instead of {batch.offset}")
         result = result.code
     array = np.asarray(result)

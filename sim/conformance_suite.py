@@ -31,6 +31,7 @@ from .conformance_reals import (
     int_batches,
     stochastic_batches,
 )
+from .conformance_scales import scale_batches
 
 Maker = Callable[[Level, Random], Iterator[Batch]]
 
@@ -90,6 +91,7 @@ SECTIONS: dict[str, tuple[Maker, ...]] = {
     "direct": (partial(linear_batches, style="direct"),),
     "bins": (partial(linear_batches, style="bins"),),
     "log": (log_batches,),
+    "scales": (scale_batches,),
     "float": (float_batches,),
     "float-gemm": (float_gemm_batches,),
     "integer": (int_batches,),

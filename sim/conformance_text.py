@@ -7,7 +7,7 @@ import numpy as np
 
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.oracle_ops import decode_one, split
-from .conformance_batch import Batch, Operand
+from .conformance_batch import Batch, Operand, one_each
 
 Number = int | float
 
@@ -50,9 +50,10 @@ def _operand(operand: Operand, where: Any) -> str:
         texts = [f"{real_text(float(v))} = {float(v)!r}" for v in values]
         return f"{', '.join(texts)} ({operand.dtype})"
     part, fmt = np.atleast_1d(operand.code[where]), operand.fmt
-    scale = f"{fmt.name}, offset {operand.offset}"
-    if part.size == 1 and isinstance(operand.offset, int):
-        return f"{meaning(int(part[0]), fmt, operand.offset)} ({scale})"
+    offsets = np.unique(one_each(operand.offset, operand.shape)[where]).tolist()
+    scale = f"{fmt.name}, offset {', '.join(map(str, offsets))}"
+    if part.size == 1:
+        return f"{meaning(int(part.flat[0]), fmt, offsets[0])} ({scale})"
     return f"{' '.join(code_text(int(code), fmt) for code in part)} ({scale})"
 
 
@@ -73,18 +74,18 @@ def setting_text(value: Any) -> str:
     if is_dataclass(value):
         inner = (f"{f.name}={setting_text(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__name__}({', '.join(inner)})"
-    return str(value)
+    return str(value.tolist() if isinstance(value, np.ndarray) else value)
 
 
-def _result(batch: Batch, value: Number | str | None) -> str:
+def _result(batch: Batch, index: int, value: Number | str | None) -> str:
     if value is None:
         return "an error"
     if isinstance(value, str):
         return value
     target = batch.target
     if target is not None and isinstance(value, int):
-        offset = batch.offset if isinstance(batch.offset, int) else 0
-        return meaning(value, target, offset)
+        offsets = one_each(batch.offset, batch.shape)
+        return meaning(value, target, int(offsets.flat[index]))
     return f"{real_text(value)} = {value!r}" if isinstance(value, float) else str(value)
 
 
@@ -98,5 +99,6 @@ def spell(
     lines += [f"{name} = {setting_text(value)}" for name, value in batch.settings.items()]
     for (operand_name, operand), part in zip(batch.operands.items(), parts, strict=True):
         lines.append(f"{operand_name} = {_operand(operand, part)}")
-    lines += [f"expected {_result(batch, wanted)}", f"got      {_result(batch, got)}"]
+    lines += [f"expected {_result(batch, index, wanted)}"]
+    lines += [f"got      {_result(batch, index, got)}"]
     return "\n    ".join(lines)

@@ -89,10 +89,12 @@ def test_the_package_lns_passes() -> None:
 
 def test_the_kernels_pass() -> None:
     """All that they offer: every GEMM among it."""
-    tally = tiny(KernelsBackend(), *GEMMS, "log", "encode", "requantise", "integer")
+    tally = tiny(KernelsBackend(), *GEMMS, "log", "scales", "encode", "requantise", "integer")
     assert tally.failed == 0
     assert tally.passed > 20_000
-    assert {row.operation for row in tally.rows.values() if row.not_offered} == {"decode_int"}
+    assert {row.operation for row in tally.rows.values() if row.not_offered} == {
+        "decode", "decode_int",
+    }  # fmt: skip
 
 
 def test_every_operation_is_asked_and_none_else() -> None:
@@ -298,6 +300,54 @@ def test_a_fault_of_one_gamma_is_found_in_additions(gamma: int, variant: str) ->
     for name in ("add", "sub"):
         row = tally.rows["add", name, "drawn distances"]
         assert (row.failed, row.cases) == (8, 13 * 6 * 8)  # gammas, variants, distances
+
+
+def first_scale(right: Any, a: LNSArray, *rest: Any) -> Any:
+    """One scale for the whole array, the first."""
+    if isinstance(a.offset, int) or not a.size:
+        return right(a, *rest)
+    return right(LNSArray(a.code, int(a.offset.flat[0]), a.fmt), *rest)
+
+
+def first_new_scale(right: Any, a: LNSArray, fmt: LNSFormat, offset: Any) -> Any:
+    """One new scale for the whole array, the first; the answer does not say which."""
+    return right(a, fmt, int(np.asarray(offset).flat[0])).code
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("requantise", first_scale), ("requantise", first_new_scale), ("decode", first_scale),
+        ("matmul_log", first_scale),
+    ],
+)  # fmt: skip
+def test_a_scale_of_one_row_for_all_is_found(operation: str, fault: Any) -> None:
+    """Where scales differ, and nowhere else; the mismatch names the scale of its own element."""
+    tally = tiny(Wrong(**{operation: fault}), "scales", "requantise", "decode", "log")
+    assert failing(tally) == {("scales", operation)}
+    row = next(row for row in tally.rows.values() if row.failed)
+    assert re.search(r"a = .*, offset -?\d+(, -?\d+)*\)$", row.mismatches[0], re.MULTILINE)
+
+
+def test_a_number_says_its_own_scale() -> None:
+    """A mismatch gives the old and the new scale of the element, not of the first."""
+    fmt = LNSFormat(4, 2)
+    a = LNSArray(np.array([[1, 3], [5, 7]], np.uint8), np.array([[0], [4]], np.int32), fmt)
+    settings = {"fmt": fmt, "offset": np.array([[0, 2]], np.int32)}
+    batch = Batch("scales", "requantise", "two", {"a": a}, settings, False)
+    right = expected(batch)
+    assert right == [1, 1, 9, 9]
+    tally = Tally()
+    wrong = type("Bad", (), {"requantise": lambda self, *_: [[1, 1], [9, 8]]})()
+    tally.add(batch, ask(wrong, batch), right)
+    assert tally.rows["scales", "requantise", "two"].mismatches == [
+        """scales: requantise at [1, 1]
+    fmt = lns-e4g2
+    offset = [[0, 2]]
+    a = 0x07 = 2^(11/2) (lns-e4g2, offset 4)
+    expected 0x09 = 2^(11/2)
+    got      0x08 = 2^(10/2)"""
+    ]
 
 
 def test_what_is_missing_is_not_passed() -> None:
