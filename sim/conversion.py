@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from ..lns.checks import require_kind
+from ..lns.checks import require_bool, require_kind
 from .conv import Conv2d
 from .layers import Linear, Mapped
 from .recipe import Recipe
@@ -47,6 +47,7 @@ def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module
     """
     _check_model(model)
     require_kind("recipe", recipe, Recipe)
+    require_bool("strict", strict)
     root = copy.deepcopy(model)
     tally = Tally()
     unmapped = list(_unmapped(root))

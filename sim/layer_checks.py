@@ -33,8 +33,10 @@ def build(
 
 
 def require_float32(layer: str, x: Tensor) -> None:
-    """Raise TypeError unless `x` is a float32 tensor on the CPU."""
+    """Raise TypeError unless `x` is a dense float32 tensor on the CPU."""
     if not isinstance(x, Tensor):
         raise TypeError(f"input of {layer} must be a tensor, got {type(x).__name__}")
     if x.dtype != torch.float32 or x.device.type != "cpu":
         raise TypeError(f"input of {layer} must be float32 on the CPU, got {x.dtype} {x.device}")
+    if x.layout != torch.strided:
+        raise TypeError(f"input of {layer} must be dense, got {x.layout}")

@@ -1,6 +1,6 @@
 """What Madam's optimisers are given, checked: tensors or groups of them, and their options."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -54,9 +54,11 @@ def checked_params(params: Any) -> list[Any]:
 
 
 def _listed(params: Any) -> list[Any]:
-    if not isinstance(params, Iterable):
-        raise TypeError(f"params must be tensors or groups of them, got {type(params).__name__}")
-    return list(params)
+    try:
+        return list(params)
+    except TypeError as error:  # an array of no axes has an __iter__ too
+        kind = type(params).__name__
+        raise TypeError(f"params must be tensors or groups of them, got {kind}") from error
 
 
 def _tensor(value: Any) -> Tensor:

@@ -87,10 +87,14 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
      "input of layer must be (..., 3), got (4, 5)"),
     (lambda: Linear(3, 2, recipe=RECIPE)(torch.tensor(1.0)), ValueError,
      "input of layer must be (..., 3), got ()"),
+    (lambda: Linear(3, 2, recipe=RECIPE)(torch.ones(4, 3).to_sparse()), TypeError,
+     "input of layer must be dense, got torch.sparse_coo"),
     (lambda: Linear(3, 2, recipe=INTEGER)(None), TypeError,
      "input of layer must be a tensor, got NoneType"),
     (lambda: convert(nn.Linear(3, 2), None), TypeError,
      "recipe must be of type Recipe, got NoneType"),
+    (lambda: convert(nn.Linear(3, 2), RECIPE, strict=1), TypeError,
+     "strict must be True or False, got 1"),
     (lambda: make_optimiser(nn.Linear(3, 2), 3), TypeError,
      "recipe must be of type Recipe, got int"),
     (lambda: make_optimiser(3, RECIPE), TypeError, "model must be of type Module, got int"),
@@ -118,6 +122,8 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
      "g_bound must be positive and finite, got nan"),
     (lambda: Madam([]), ValueError, "params must not be empty, got none"),
     (lambda: Madam(3), TypeError, "params must be tensors or groups of them, got int"),
+    (lambda: Madam(np.ones(())), TypeError, "params must be tensors or groups of them, got "
+     "ndarray"),
     (lambda: Madam(torch.ones(3)), TypeError, "params must be tensors or groups of them, got one "
      "tensor"),
     (lambda: LNSMadam([3]), TypeError, "params must be tensors or groups of them, got int"),

@@ -4,6 +4,7 @@ Layers that are built run forward and backward, optimisers take a step, recipes 
 accepted works. A kernel is compiled when it is first met, so the limit of an input is longer.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -75,7 +76,8 @@ def for_linear(draw: st.DrawFn) -> Spec:
 
 def for_conv(draw: st.DrawFn) -> Spec:
     """Arguments of Conv2d, and what is given to it."""
-    size = st.one_of(st.integers(0, 3), st.tuples(st.integers(0, 3), st.integers(1, 3)))
+    one = st.sampled_from((1, 1, 2, 3, 1, 2, 3, 0))
+    size = st.one_of(one, st.tuples(one, one))
     return {
         "in_channels": 2,
         "out_channels": 2,
@@ -83,9 +85,9 @@ def for_conv(draw: st.DrawFn) -> Spec:
         "stride": draw(size),
         "padding": draw(st.one_of(size, st.sampled_from(("same", "valid")))),
         "dilation": draw(size),
-        "groups": draw(st.integers(1, 3)),
+        "groups": draw(st.sampled_from((1, 1, 2, 3))),
         "bias": draw(st.booleans()),
-        "padding_mode": draw(st.sampled_from(("zeros", "zeros", "reflect"))),
+        "padding_mode": draw(st.sampled_from(("zeros",) * 9 + ("reflect",))),
         "recipe": draw(recipes()),
         "input": torch.ones(1, 2, draw(st.integers(1, 6)), 5),
     }
@@ -206,8 +208,8 @@ def for_workload(draw: st.DrawFn) -> Spec:
 
 
 def for_name(draw: st.DrawFn) -> Spec:
-    """A name of something."""
-    names = ("lns8", "fp8", "edge-16", "tpu-128", "", "nowhere.toml", "/etc", "x.yaml", "\0")
+    """A name of something; files are fuzzed by their reader."""
+    names = ("lns8", "fp8", "edge-16", "tpu-128", "", "/etc", "..", "\0")
     return {"name": draw(st.sampled_from(names))}
 
 
@@ -253,10 +255,7 @@ def test_a_call_answers_or_refuses(name: str, data: st.DataObject) -> None:
     """What is accepted does its work or refuses its input; nothing ends in an error of Python's."""
     case = spoilt(data.draw, CALLS[name](data.draw))
     x = case.pop("input", None)
-    refusals = (ValueError, TypeError)
-    if name == "get_machine":
-        refusals += (OSError,)  # type: ignore[assignment]
-    target = getattr(sim, name)
+    refusals, target = (ValueError, TypeError), getattr(sim, name)
     answer = attempt(f"sim.{name}", lambda: target(**case), case, refusals, seconds=COMPILING)
     if answer is not None and name in CHECKS:
         CHECKS[name](case, answer, x)
@@ -279,7 +278,8 @@ def check_layer(case: Spec, answer: Answer, x: Any) -> None:
     if result is not None:
         own = {name: value for name, value in case.items() if name != "recipe"}
         plain = getattr(nn, type(layer).__name__)(**own)
-        assert result.value.shape == plain(x).shape
+        with warnings.catch_warnings(action="ignore"):  # torch's copies for an uneven "same"
+            assert result.value.shape == plain(x).shape
 
 
 def _each(sizes: Any) -> list[int]:
