@@ -100,8 +100,8 @@ MUTANTS = (
         _in("arith sums"), "interpolation divides by a little too much",
     ),
     Mutant(
-        "lns/gauss.py", "middles = [2 * i * width + width - 1 for i in range(entries)]",
-        "middles = [2 * i * width + width for i in range(entries)]", _in("arith sums"),
+        "lns/gauss.py", "middles = [2 * i * width + width - 1 for i in range(used)]",
+        "middles = [2 * i * width + width for i in range(used)]", _in("arith sums"),
         "a table's entry half a distance off its middle",
     ),
     Mutant(
