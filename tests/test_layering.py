@@ -19,9 +19,9 @@ NO_TORCH = {
         "step_cost", "step_energy", "systolic", "tiling", "topology",
         "conformance", "conformance_baselines", "conformance_batch", "conformance_codes",
         "conformance_file", "conformance_gemms", "conformance_judge", "conformance_protocol",
-        "conformance_reals", "conformance_run", "conformance_suite", "conformance_text",
-        "patches", "flow_parts", "parts", "price_rows", "vector_ops", "workload",
-        "paths", "record_form", "structured",
+        "conformance_reals", "conformance_run", "conformance_scales", "conformance_suite",
+        "conformance_text", "patches", "flow_parts", "parts", "price_rows", "vector_ops",
+        "paths", "record_form", "structured", "workload",
     )
 }  # fmt: skip
 FILES = [path for folder in ALLOWED for path in sorted((ROOT / folder).rglob("*.py"))]
