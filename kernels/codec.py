@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..lns.array import FloatArray, IntArray, LNSArray, Offset
 from ..lns.checks import NonFiniteError, as_array, require_choice, require_int
-from ..lns.codec import ROUNDINGS, default_offset, floor_steps, split_float
+from ..lns.codec import ROUNDINGS, default_offset, floor_steps, require_unused, split_float
 from ..lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
 from ..lns.float_codec import encode_float as lns_encode_float
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
@@ -59,6 +59,8 @@ def quantise(
     """
     x = as_array("x", x)
     _check_arguments(x, fmt, offset, scaling)
+    if rounding != "stochastic":
+        require_unused(rounding, generator, random_bits)
     x = np.require(x, None, ("W", "A"))  # Numba compiles anew for other memory
     with parallel(x.size, _GRAIN):
         if isinstance(fmt, LNSFormat):

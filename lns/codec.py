@@ -48,7 +48,7 @@ def encode(
     if offset is not None:
         offset = require_offset(offset, real.shape)
     if rounding != "stochastic":
-        _require_unused(rounding, generator, random_bits)
+        require_unused(rounding, generator, random_bits)
     if isinstance(fmt, LNSFormat):
         require_choice("rounding", rounding, ROUNDINGS)
         _require_finite(real, fmt.name)
@@ -83,7 +83,7 @@ def decode(array: CodeArray) -> npt.NDArray[np.float64]:
     )
 
 
-def _require_unused(rounding: str, generator: object, random_bits: int) -> None:
+def require_unused(rounding: str, generator: object, random_bits: int) -> None:
     """Refuse what stochastic rounding alone takes."""
     if generator is not None:
         raise ValueError(

@@ -164,5 +164,12 @@ def _without_axis(array: LNSArray, axis: int) -> int | npt.NDArray[np.int32]:
             f"offset must be the same along the sum, got {int(offset[0][index[1:]])} and "
             f"{int(offset[index])}; requantise first"
         )
-    first = offset[0] if len(offset) else np.zeros(offset.shape[1:], np.int32)
+    first = offset[0] if len(offset) else _of_nothing(array, axis, offset.shape[1:])
     return int(first) if first.ndim == 0 else np.ascontiguousarray(first)
+
+
+def _of_nothing(array: LNSArray, axis: int, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    """The offset beside a sum of no elements: the array's own where it has one, else 0."""
+    own = np.asarray(array.offset, np.int32)
+    own = np.moveaxis(own.reshape((1,) * (array.ndim - own.ndim) + own.shape), axis, 0)
+    return np.broadcast_to(own[0] if len(own) else np.int32(0), shape)

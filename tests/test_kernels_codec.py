@@ -227,6 +227,16 @@ def test_non_finite_elements_are_named(fmt: Format, offset: int | None, value: f
             "^generator must be a numpy Generator, got None$",
         ),
         ({"fmt": "lns8"}, TypeError, "^fmt must be a format, got 'lns8'$"),
+        (
+            {"fmt": LNS8, "random_bits": 9},
+            ValueError,
+            "^random_bits must be left out with rounding 'nearest', got 9$",
+        ),
+        (
+            {"fmt": FP16, "generator": np.random.default_rng(0)},
+            ValueError,
+            "^generator must be left out with rounding 'nearest', got Generator",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(
