@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lnsim.kernels import quantise, to_float32
+from lnsim.kernels import move_codes, quantise, to_float32
 from lnsim.lns import LNSFormat, NonFiniteError
 from lnsim.sim import IntegerMadam, LNSMadam, Madam, Recipe, convert, get_recipe, lns_recipe
 from lnsim.sim.conversion import mapped_layers
@@ -368,3 +368,19 @@ def test_the_direction_has_the_nearest_root_on_every_machine() -> None:
         root = np.sqrt(wanted_v / np.float32(1.0 - 0.999**step))
         np.testing.assert_array_equal(v.numpy(), wanted_v)
         np.testing.assert_array_equal(u.numpy(), np.clip(gradient / root, -10, 10))
+
+
+@pytest.mark.parametrize(("lr_factor", "move"), [(0.5, 0), (1.5, 2), (2.5, 2), (3.5, 4)])
+def test_a_move_of_half_a_step_goes_to_the_even_one(lr_factor: float, move: int) -> None:
+    """u = +-1 exactly: a first step, beta2 = 1/2, gradients that are powers of two. The one pass and
+    the formulas round half to even, for both signs of gradient and weight."""
+    gradient = np.array([2.0, -2.0, 0.25, -0.25], np.float32)
+    code = np.array([100, 100, 100 | 1 << 15, 100 | 1 << 15], np.int32)
+    wanted = [100 - move, 100 + move, (100 + move) | 1 << 15, (100 - move) | 1 << 15]
+    moved = code.copy()
+    counts = move_codes(moved, gradient, np.zeros(4, np.float32), 1, lr_factor, 15, beta2=0.5)
+    assert moved.tolist() == wanted
+    assert counts == (0, 0, 0)
+    u, _ = madam_direction(torch.from_numpy(gradient), torch.zeros(4), 1, beta2=0.5)
+    assert u.tolist() == [1.0, -1.0, 1.0, -1.0]
+    assert integer_madam_update(torch.from_numpy(code), u, lr_factor, 15).tolist() == wanted
