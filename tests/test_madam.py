@@ -372,8 +372,8 @@ def test_the_direction_has_the_nearest_root_on_every_machine() -> None:
 
 @pytest.mark.parametrize(("lr_factor", "move"), [(0.5, 0), (1.5, 2), (2.5, 2), (3.5, 4)])
 def test_a_move_of_half_a_step_goes_to_the_even_one(lr_factor: float, move: int) -> None:
-    """u = +-1 exactly: a first step, beta2 = 1/2, gradients that are powers of two. The one pass and
-    the formulas round half to even, for both signs of gradient and weight."""
+    """u = +-1 exactly: a first step, beta2 = 1/2, gradients that are powers of two. The one pass
+    and the formulas round half to even, for both signs of gradient and weight."""
     gradient = np.array([2.0, -2.0, 0.25, -0.25], np.float32)
     code = np.array([100, 100, 100 | 1 << 15, 100 | 1 << 15], np.int32)
     wanted = [100 - move, 100 + move, (100 + move) | 1 << 15, (100 - move) | 1 << 15]
