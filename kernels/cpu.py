@@ -16,7 +16,7 @@ from .float_gemm import gemm_float
 from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
 from .moves import TILE
-from .operands import Matrix, Place, evenly, left_codes, plain_array, right_codes
+from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
 from .product import Target, gemm_terms
 from .terms import TermTable, term_tables
 from .threads import parallel
@@ -43,7 +43,7 @@ def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
         return log_product(left, right, datapath)  # type: ignore[arg-type]
     rows, columns = a.shape[0], b.shape[1]
     out = np.empty((rows, columns), np.int64)
-    at = evenly(rows, columns), evenly(columns, 1)
+    at = even_steps(rows, columns), even_steps(columns, 1)
     overflowed = _table_product(a, b, datapath, Target(out.reshape(-1), *at, unit=True))
     if overflowed is not None:
         return out, overflowed

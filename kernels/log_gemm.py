@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from ..lns.accumulator import sum_offset
 from ..lns.array import LNSArray
 from ..lns.datapath import Datapath
 from ..lns.gauss import gauss_table
@@ -142,7 +143,7 @@ def _words(array: LNSArray, ratio: int) -> Words:
 def log_product(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[LNSArray, int]:
     """Return (a times b in style "log", outputs of which a sum saturated); arguments are checked.
 
-    The offset is one number where both operands' are, else (M, 1), (1, N) or (M, N); ValueError
+    The offset is one number where both operands' are, else broadcastable to (M, N); ValueError
     where it leaves int32.
     """
     target, mac = datapath.sum_format(a.fmt, b.fmt), datapath.resolve(a.fmt, b.fmt)
@@ -155,16 +156,5 @@ def log_product(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[LNSArray,
                 left, right, datapath.accumulator.lanes, table, np.int32(length),
                 np.int32(target.max_exponent), np.int32(target.exponent_bits), out,
             )  # fmt: skip
-    offset: Any = _along_k(a, 1) * mac.ratio_a + _along_k(b, 0) * mac.ratio_b - 1
+    offset: Any = sum_offset(a, b, mac.gamma)  # checked as an int32
     return LNSArray(out.astype(target.code_dtype), offset, target), int(above)
-
-
-def _along_k(array: LNSArray, axis: int) -> npt.NDArray[np.int64] | int:
-    """The offset beside the product, `axis` being the contracted one: it is constant along it."""
-    if isinstance(array.offset, int):
-        return array.offset
-    whole = array.offset.astype(np.int64)
-    whole = whole.reshape((1,) * (2 - whole.ndim) + whole.shape)
-    if whole.shape[axis] == 0:
-        return 0
-    return np.take(whole, [0], axis=axis)

@@ -22,7 +22,7 @@ from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import NonFiniteError, require_choice, require_kind
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ..lns.sums import accumulator_format
-from .operands import Gathered, Matrix, Place, evenly, kind_of, plain_array
+from .operands import Gathered, Matrix, Place, even_steps, kind_of, plain_array
 
 BACKENDS = {"cpu": ".cpu", "oracle": ".oracle", "cuda": ""}  # name -> module; "": not built yet
 
@@ -102,7 +102,7 @@ def matmul_real(
             )
         return place.memory, cpu.matmul_real(a, b, datapath, place)
     out = np.empty((rows, columns), np.float32)
-    row_at, column_at = evenly(rows, columns), evenly(columns, 1)
+    row_at, column_at = even_steps(rows, columns), even_steps(columns, 1)
     return out, cpu.matmul_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
 
 
@@ -149,10 +149,9 @@ def _stacked(parts: list[Any]) -> Any:
     """Results of a batch as one array; logarithmic sums keep a scale each."""
     if not isinstance(parts[0], LNSArray):
         return np.stack(parts)
-    offsets = [np.broadcast_to(np.asarray(part.offset, np.int32), part.shape) for part in parts]
-    same = len({part.offset for part in parts if isinstance(part.offset, int)}) == 1
-    whole = all(isinstance(part.offset, int) for part in parts) and same
-    offset = parts[0].offset if whole else np.stack(offsets)
+    offset = parts[0].offset
+    if not isinstance(offset, int) or any(np.any(part.offset != offset) for part in parts):
+        offset = np.stack([np.broadcast_to(part.offset, part.shape) for part in parts])
     return LNSArray(np.stack([part.code for part in parts]), offset, parts[0].fmt)
 
 

@@ -170,24 +170,26 @@ def _codes(operand: Matrix, transposed: bool) -> Codes:
         memory, steps = code.T.reshape(-1), (1, rows)
     else:
         memory, steps = np.ascontiguousarray(code).reshape(-1), (products, 1)
-    row_at, k_at = evenly(rows, steps[0]), evenly(products, steps[1])
+    row_at, k_at = even_steps(rows, steps[0]), even_steps(products, steps[1])
     return Codes(_unsigned(memory), row_at, k_at, steps)
 
 
 def evenly(count: int, step: int) -> Int64:
     """Offsets 0, step, 2 step, ...; shared, not to be written."""
-    return _evenly(
+    return even_steps(
         require_int("count", count, 0, 1 << 31), require_int("step", step, -(1 << 31), 1 << 31)
     )
 
 
 @lru_cache(maxsize=256)
-def _evenly(count: int, step: int) -> Int64:
+def even_steps(count: int, step: int) -> Int64:
+    """`evenly` for the kernels' own sizes, without its checks: a small product asks six times."""
     return np.arange(count, dtype=np.int64) * step
 
 
 def _unsigned(code: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Codes by their bits, as table indices; read-only and unaligned ones copied: kernels know
     the usual memory (Numba would compile them anew for another kind)."""
-    code = np.require(code, None, ("W", "A"))
+    if not (code.flags.writeable and code.flags.aligned):
+        code = code.copy()
     return code.view(f"u{code.dtype.itemsize}") if code.dtype.kind == "i" else code

@@ -153,7 +153,6 @@ def requantise_fast(
     if not isinstance(fmt, LNSFormat):
         raise TypeError(f"fmt must be an LNSFormat, got {fmt!r}")
     settled = _default_offset(array, fmt) if offset is None else require_offset(offset, array.shape)
-    out = np.empty(array.shape, fmt.code_dtype)
     pair = np.asarray(array.offset, np.int64), np.asarray(settled, np.int64)
     if all(scale.ndim == 0 for scale in pair):
         code, counts = _one(array.code, array.fmt, int(pair[0]), fmt, int(pair[1]))
@@ -165,7 +164,7 @@ def requantise_fast(
         starts = np.broadcast_to(start, array.shape).astype(np.int32).reshape(-1)
         code, counts = _shifted(flat, starts, array.fmt, fmt)
         return LNSArray(code.reshape(array.shape), settled, fmt), counts
-    counts = EncodeCounts(0, 0, 0)
+    out, counts = np.empty(array.shape, fmt.code_dtype), EncodeCounts(0, 0, 0)
     old, new = (np.broadcast_to(scale, array.shape) for scale in pair)
     for before, after in np.unique(np.stack([old.ravel(), new.ravel()]), axis=1).T.tolist():
         where = (old == before) & (new == after)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .array import LNSArray
-from .checks import require_choice, require_power_of_two, settle_int
+from .checks import require_choice, settle_int, settle_power_of_two
 from .format import LNSFormat
 
 STYLES = ("direct", "bins", "log")
@@ -31,8 +31,7 @@ class Antilog:
 
     def __post_init__(self) -> None:
         if self.entries is not None:
-            require_power_of_two("entries", self.entries, 1, 4096)
-            settle_int(self, "entries", 1, 4096)
+            settle_power_of_two(self, "entries", 1, 4096)
         settle_int(self, "table_bits", 1, 16)
 
 
@@ -130,12 +129,8 @@ def require_sums(acc: object, fmt: LNSFormat, a: Any, b: Any) -> LNSArray:
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     if acc.shape != shape:
         raise ValueError(f"acc must have the product's shape {shape}, got {acc.shape}")
-    rows, columns = (
-        np.broadcast_to(np.asarray(x.offset, np.int64), x.shape) * (fmt.gamma // x.fmt.gamma)
-        for x in (a, b)
-    )
-    if acc.size and a.shape[-1]:  # constant along K
-        wanted = np.broadcast_to(rows[..., :1] + columns[..., :1, :] - 1, shape)
+    if acc.size and a.shape[-1]:
+        wanted = np.broadcast_to(sum_offset(a, b, fmt.gamma), shape)
         found = np.broadcast_to(np.asarray(acc.offset, np.int64), shape)
         if (wanted != found).any():
             at = tuple(int(i) for i in np.argwhere(wanted != found)[0])
@@ -143,6 +138,22 @@ def require_sums(acc: object, fmt: LNSFormat, a: Any, b: Any) -> LNSArray:
                 f"acc must be at the product's offset {wanted[at]}, got {found[at]} at index {at}"
             )
     return acc
+
+
+def sum_offset(a: Any, b: Any, gamma: int) -> npt.NDArray[np.int64]:
+    """Return offset_a + offset_b - 1 in steps of `gamma`: of style "log"'s sums of a times b.
+
+    a (..., M, K), b (..., K, N), each of an offset that is constant along K (0 where K = 0). int64,
+    no axes or broadcastable to (..., M, N).
+    """
+    total = np.asarray(-1, np.int64)
+    for x, axis in ((a, -1), (b, -2)):
+        offset = np.asarray(x.offset, np.int64) * (gamma // x.fmt.gamma)
+        if offset.ndim >= -axis:  # it has an axis K
+            some = offset.shape[axis] > 0
+            offset = np.take(offset, [0], axis) if some else np.zeros((), np.int64)
+        total = np.asarray(total + offset)
+    return total
 
 
 def scaled(acc: object, factor: Any, places: npt.NDArray[np.int64]) -> Any:

@@ -54,6 +54,11 @@ def require_power_of_two(name: str, value: object, low: int, high: int) -> int:
     return require_int(name, number, low, high)
 
 
+def settle_power_of_two(owner: object, name: str, low: int, high: int) -> None:
+    """`settle_int` of a power of two; raises what `require_power_of_two` does."""
+    object.__setattr__(owner, name, require_power_of_two(name, getattr(owner, name), low, high))
+
+
 def plain_number(text: str) -> int | None:
     """Return the whole number of a name such as "table:64"; None unless it is its one spelling.
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import require_bool, require_choice, require_power_of_two, settle_int
+from .checks import require_bool, require_choice, settle_int, settle_power_of_two
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,7 @@ class LNSFormat:
 
     def __post_init__(self) -> None:
         settle_int(self, "exponent_bits", 2, 15)
-        require_power_of_two("gamma", self.gamma, 1, 4096)
-        settle_int(self, "gamma", 1, 4096)
+        settle_power_of_two(self, "gamma", 1, 4096)
         require_bool("zero", self.zero)
 
     @property

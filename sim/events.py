@@ -15,7 +15,7 @@ from ..lns.checks import require_choice, require_int
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.mx_format import AnyFormat, MXFormat
-from .event import Event, Events, add_events
+from .event import Event, Events, add_events, float_multiply
 from .log_events import log_events
 from .mx_events import mx_events
 
@@ -148,16 +148,6 @@ def _float_events(
     add_events(events, _sum_events(accumulator, outputs, k))
     add_events(events, _register_events(a, b, accumulator.term_bits + 1, accumulator, events))
     return events
-
-
-def float_multiply(a: FloatFormat, b: FloatFormat) -> Event:
-    """Return the event of one float product; detail e.g. `11x11e5`: significands, exponent."""
-    detail = _by(a.mantissa_bits + 1, b.mantissa_bits + 1)
-    return Event(
-        "float_multiply",
-        max(a.bits, b.bits),
-        f"{detail}e{max(a.exponent_bits, b.exponent_bits)}",
-    )
 
 
 def _sum_events(accumulator: Accumulator, outputs: int, k: int) -> Events:

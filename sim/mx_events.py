@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from ..lns.format import FloatFormat, IntFormat
 from ..lns.mx_format import SCALE_BITS, AnyFormat, MXFormat
-from .event import Event, Events
+from .event import Event, Events, float_multiply
 
 if TYPE_CHECKING:
+    from .recipe import Recipe
     from .workload import Tensor, Workload
 
 _SCALES_BITS = SCALE_BITS + 1  # the sum of two scales
@@ -34,11 +35,8 @@ def mx_events(accumulator: FloatFormat, a: MXFormat, b: MXFormat, outputs: int, 
         significand = a.bits + b.bits
         multiply = Event("int_multiply", max(a.bits, b.bits), f"{a.bits}x{b.bits}")
     elif isinstance(element_a, FloatFormat) and isinstance(element_b, FloatFormat):
-        first, second = element_a.mantissa_bits + 1, element_b.mantissa_bits + 1
-        exponent = max(element_a.exponent_bits, element_b.exponent_bits)
-        significand = first + second + 1  # and the sign
-        detail = f"{first}x{second}e{exponent}"
-        multiply = Event("float_multiply", max(a.bits, b.bits), detail)
+        significand = element_a.mantissa_bits + element_b.mantissa_bits + 3  # and the sign
+        multiply = float_multiply(element_a, element_b)
     else:
         raise ValueError(
             f"elements must be both floats or both integers, got {a.name} and {b.name}"
@@ -64,24 +62,27 @@ def whole_bits(words: int, bits: float) -> int:
     return math.ceil(words * bits)
 
 
-def reading_axes(workload: "Workload") -> Mapping["Tensor", int]:
-    """Return how many axes the GEMMs contract a tensor along, for each encoded tensor.
+def code_copies(workload: "Workload", recipe: "Recipe") -> Mapping["Tensor", int]:
+    """Return how often each encoded tensor's codes are made: once, but for MX formats.
 
-    Blocks lie along the contracted axis, so a tensor has a copy of codes for each: an activation
-    that is kept for the backward pass is contracted along another axis there, a weight in its input
-    gradient, an error in one product for the input and one for the weight.
+    Those take a copy for each axis the GEMMs contract the tensor along. Blocks lie along the
+    contracted axis, and an activation that is kept for the backward pass is contracted along
+    another one there, a weight in its input gradient, an error in one product for the input and one
+    for the weight.
     """
+    found = dict.fromkeys(workload.tensors, 1)
+    if not isinstance(recipe.weight, MXFormat):  # operands are all in blocks or none is
+        return found
     phases: dict[tuple[str, str], list[str]] = {}
     for gemm in workload.gemms:
         for role in {gemm.a_role, gemm.b_role}:
             phases.setdefault((gemm.layer, role), []).append(gemm.phase)
-    found = {}
     for tensor in workload.tensors:
         own = phases.get((tensor.layer, tensor.role), [])
         if tensor.role == "activation":
             found[tensor] = 1 + tensor.kept
         elif tensor.role == "weight":
             found[tensor] = max(len(set(own)), 1)
-        else:  # an error between two activations (attention) has two products of one phase
-            found[tensor] = min(max(len(own), 1), 2) if tensor.role == "error" else 1
+        elif tensor.role == "error":  # between two activations (attention): two of one phase
+            found[tensor] = min(max(len(own), 1), 2)
     return found

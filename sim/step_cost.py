@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from ..lns.checks import require_kind
 from ..lns.datapath import AnyDatapath
 from ..lns.format import FloatFormat, Format, LNSFormat
-from ..lns.mx_format import AnyFormat, MXFormat
+from ..lns.mx_format import AnyFormat
 from .events import (
     PHASES,
     STATE_WORDS,
@@ -36,7 +36,7 @@ from .gemm_traffic import LayerCost, ceil_div, cost_gemm
 from .mac_prices import MacSource, get_mac_source
 from .machine import Machine
 from .multiplications import count_multiplications
-from .mx_events import reading_axes, whole_bits, word_bits
+from .mx_events import code_copies, whole_bits, word_bits
 from .parts import Part, add, add_again, add_dram, in_order, sram_events
 from .recipe import Recipe
 from .workload import Tensor, VectorOp, Workload
@@ -117,7 +117,7 @@ def cost_step(
     layers = tuple(cost_gemm(gemm, machine, recipe) for gemm in workload.gemms)
     for layer in layers:
         _add_gemm(parts, layer, machine, recipe, source)
-    copies = reading_axes(workload)
+    copies = code_copies(workload, recipe)
     for tensor in workload.tensors:
         _add_tensor(parts, tensor, machine, recipe, copies[tensor])
     for op in workload.vector:
@@ -190,16 +190,15 @@ def _needs_scale(fmt: AnyFormat, recipe: Recipe, machine: Machine) -> bool:
 
 
 def _add_tensor(
-    parts: dict[Part, Events], tensor: Tensor, machine: Machine, recipe: Recipe, axes: int
+    parts: dict[Part, Events], tensor: Tensor, machine: Machine, recipe: Recipe, copies: int
 ) -> None:
-    """Encoding a tensor and writing its codes: of MX a copy for each axis it is contracted along.
+    """Encoding a tensor and writing so many copies of its codes.
 
     A block's scale needs no second pass: the vector unit holds a block.
     """
     fmt: AnyFormat | None = getattr(recipe, tensor.role)  # None: it stays as it is
     vector, n = machine.vector.fmt, tensor.elements
     phase = tensor.phase
-    copies = axes if isinstance(fmt, MXFormat) else 1
     if tensor.role == "weight":
         assert fmt is not None
         _add_weight(parts, n, fmt, machine, recipe, copies)
@@ -260,7 +259,7 @@ def _cycles(
     workload: Workload,
     machine: Machine,
     recipe: Recipe,
-    axes: Mapping[Tensor, int],
+    copies: Mapping[Tensor, int],
 ) -> dict[str, Cycles]:
     """Cycles by phase. DRAM traffic that no GEMM waits for is the vector unit's."""
     work = dict.fromkeys(PHASES, 0)
@@ -269,8 +268,7 @@ def _cycles(
     for tensor in workload.tensors:
         fmt = getattr(recipe, tensor.role)
         if fmt not in (None, machine.vector.fmt):
-            copies = axes[tensor] if isinstance(fmt, MXFormat) else 1
-            work[tensor.phase] += tensor.elements * copies
+            work[tensor.phase] += tensor.elements * copies[tensor]
     update = parts.get(("update", "vector unit"), {})
     work["update"] += sum(update.values())
     found = {}
