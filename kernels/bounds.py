@@ -8,9 +8,15 @@ from numba import njit
 
 from .which import peak
 
-ROWS = 16  # of a task that share a bound
+BOUND_BYTES = 4096  # of accumulators that share a bound: 16 to 64 rows of a block
 PACKED = 64  # rows of left codes that lie together; a task has a multiple of them
 _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
+
+
+@njit(cache=True, nogil=True)
+def bound_rows(block_bytes):  # type: ignore[no-untyped-def]
+    """Rows that share a bound, where one takes so many bytes of accumulators: a power of two."""
+    return BOUND_BYTES // block_bytes
 
 
 @njit(cache=True, nogil=True)
@@ -37,35 +43,37 @@ def run_of(peaks, first, last, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_growth(right, first, words, at, step, factor, count):  # type: ignore[no-untyped-def]
+def _row_growth(right, first, sizes, at, count):  # type: ignore[no-untyped-def]
     """`growth_of` for one row, from its own factors; right: the block's largest entries."""
     total = 0.0
     for u in range(count):
-        total += abs(factor[words[at + u * step]]) * right[first + u]
+        total += abs(sizes[at + u]) * right[first + u]
     return np.int64(total * _SLACK) + count + 1
 
 
 @njit(cache=True, nogil=True)
-def mark_rows(acc, block, bound, careful, growth, top, chunk, words, right, factor):  # type: ignore[no-untyped-def]
+def mark_rows(acc, width, bound, careful, growth, top, chunk, sizes, right):  # type: ignore[no-untyped-def]
     """Mark the rows that could leave the range in this chunk; return how many.
 
-    A bound serves ROWS rows; where it fails even when measured, their rows are looked at one by
-    one, with the growth that their own factors allow.
+    A bound serves some rows; where it fails even when measured, they are looked at one by one, with
+    the growth that their own factors allow. sizes: the words of a as float32, whose low bits make
+    them no smaller than the factors they hold.
     """
-    k0, count, at, step = chunk
+    k0, count, at = chunk
     marked = 0
+    rows = bound_rows(width * acc.itemsize)
     for g in range(bound.size):
-        first, last = g * ROWS, min(careful.size, (g + 1) * ROWS)
+        first, last = g * rows, min(careful.size, (g + 1) * rows)
         careful[first:last] = 0
         if bound[g] + growth > top:
-            bound[g] = np.int64(peak(acc, first * block, last - first)) + 1
+            bound[g] = np.int64(peak(acc, first * width, (last - first) * width)) + 1
         if bound[g] + growth <= top:
             bound[g] += growth
             continue
         most = np.int64(0)
         for i in range(first, last):
-            grown = _row_growth(right, k0, words, at + i, step, factor, count)
-            grown += np.int64(peak(acc, i * block, 1)) + 1
+            grown = _row_growth(right, k0, sizes, at + i * count, count)
+            grown += np.int64(peak(acc, i * width, width)) + 1
             careful[i] = grown > top
             marked += careful[i]
             most = max(most, min(grown, top))

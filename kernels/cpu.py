@@ -10,14 +10,14 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
-from .emit import BLOCK_BYTES
+from .emit import VECTOR_BYTES, VECTORS
 from .fast import floors_downward
 from .float_gemm import gemm_float
 from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
 from .moves import TILE
 from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
-from .product import Target, gemm_terms
+from .product import Target, block_vectors, gemm_terms, padded
 from .terms import TermTable, term_tables
 from .threads import parallel
 from .values import nearest_float32
@@ -117,9 +117,8 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
     """Rough cost of the fast kernel that expands the right operand; infinite without tables."""
     if terms is None:
         return float("inf")
-    width = terms.width
-    padded = -(-columns * terms.bins // width) * width
-    return padded * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
+    across = padded(columns, terms, block_vectors(columns, terms))
+    return across * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
 
 
 def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) -> int | None:
@@ -142,11 +141,9 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
 @cache
 def trusted() -> bool:
     """Does the fast kernel's flooring hold on this machine? Tried once; else the general kernel."""
-    block, one = BLOCK_BYTES // 4, np.ones(1, np.float32)
+    block = VECTORS[0] * VECTOR_BYTES // 4
     acc, panel = np.zeros(block, np.int32), np.ones(block, np.float32)
-    return bool(
-        floors_downward(acc, panel, np.zeros(1, np.uint8), -one / 2, np.zeros(1, np.uint32))
-    )
+    return bool(floors_downward(acc, panel, np.array([-0.5], np.float32).view(np.uint32)))
 
 
 def log_words(fmt: LNSFormat, ratio: int) -> npt.NDArray[np.int32]:

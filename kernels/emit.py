@@ -8,7 +8,9 @@ from typing import Any
 from llvmlite import ir
 
 VECTOR_BYTES = 64
-BLOCK_BYTES = 256  # of one row of accumulators: eight registers of AVX2, four of AVX-512
+VECTORS = (4, 2, 1)  # of a block: 64, 32 or 16 columns of 32 bits
+SUMS = 4  # vectors of running sums in registers: eight of AVX2, four of AVX-512
+QUAD = 4  # words that are read at once
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 ZERO = I64(0)
@@ -22,7 +24,6 @@ class Lane:
     def __init__(self, item_bytes: int) -> None:
         self.item_bytes = item_bytes
         self.lanes = VECTOR_BYTES // item_bytes
-        self.block = BLOCK_BYTES // item_bytes
         self.scalar = ir.FloatType() if item_bytes == 4 else ir.DoubleType()
         self.integer = ir.IntType(8 * item_bytes)
         self.real = ir.VectorType(self.scalar, self.lanes)

@@ -10,7 +10,8 @@ _ROWS = 16  # of a tile that is turned while it is in the first-level cache
 
 @njit(cache=True, nogil=True, parallel=True)
 def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
-    """Outputs that left the range in any bin. left_range: (blocks, rows, width), 0 or 1."""
+    """Outputs that left the range in any bin. left_range: (blocks, rows or more, width),
+    0 or 1."""
     width = left_range.shape[2]
     total = np.int64(0)
     for i in prange(rows):
@@ -33,9 +34,10 @@ def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
 def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
     """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
 
-    acc: (blocks, rows, width), virtual column j * bins + bin, zeros beyond the columns; a bin is
-    multiplied by its constant. out: 1-D; float32 for the value times `scale`, rounded once; int64
-    takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its first.
+    acc: (blocks, rows or more, width), virtual column j * bins + bin, zeros beyond the columns; a
+    bin is multiplied by its constant. out: 1-D; float32 for the value times `scale`, rounded once;
+    int64 takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its
+    first.
     """
     width, rows, columns, bins = acc.shape[2], row_at.size, column_at.size, constants.size
     flat = acc.ravel()
@@ -53,7 +55,7 @@ def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type
                     out[row_at[i] + column_at[j]] = one[0]
             continue
         for block in range(acc.shape[0]):
-            start, base = block * width, block * rows * width
+            start, base = block * width, block * acc.shape[1] * width
             here = min(width, columns - start)
             if unit_columns:
                 for i in range(first, last):

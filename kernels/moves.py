@@ -56,8 +56,10 @@ def _make_expand(rows: int) -> Any:
         index_at: Any,
         panel: Any,
         panel_at: Any,
+        width: Any,
     ) -> Any:
-        signature = types.void(table, types.intp, types.intp, index, types.intp, panel, types.intp)
+        at = types.intp
+        signature = types.void(table, at, at, index, at, panel, at, at)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             lane = lane_of(sig.args[0])
@@ -73,7 +75,8 @@ def _make_expand(rows: int) -> Any:
                 columns.append(load(builder, at))
             kind = ir.VectorType(lane.scalar, TILE)
             for r, row in enumerate(_transpose(builder, columns, rows)):
-                builder.store(row, vector(builder, target, _I64(r * lane.block), kind), align=4)
+                place = vector(builder, target, builder.mul(args[7], _I64(r)), kind)
+                builder.store(row, place, align=4)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -81,9 +84,9 @@ def _make_expand(rows: int) -> Any:
     return intrinsic(expand_columns)
 
 
-#: expand_R(table, table_at, table_stride, index, index_at, panel, panel_at): R rows and TILE
+#: expand_R(table, table_at, table_stride, index, index_at, panel, panel_at, width): R rows and TILE
 #: columns of a panel from a table with one row per code,
-#: panel[panel_at + r * block + j] = table[table_at + index[index_at + j] * table_stride + r];
+#: panel[panel_at + r * width + j] = table[table_at + index[index_at + j] * table_stride + r];
 #: table, panel: float32 or float64, index: uint16, all 1-D C-contiguous.
 expand_1, expand_2, expand_4, expand_8 = (_make_expand(rows) for rows in (1, 2, 4, 8))
 
@@ -222,6 +225,46 @@ def _look_up(_typing: Any, table: Any, codes: Any, at: Any, out: Any, count: Any
 
 
 look_up: Any = intrinsic(_look_up)
+
+
+def _spread(
+    _typing: Any,
+    table: Any,
+    codes: Any,
+    at: Any,
+    step: Any,
+    out: Any,
+    out_at: Any,
+    rows: Any,
+    count: Any,
+    stride: Any,
+) -> Any:
+    """out[out_at + i * count + u] = table[codes[at + i + u * step]] + u * stride.
+
+    For i < rows and u < count; table, out: uint32.
+    """
+    place = types.intp
+    signature = types.void(table, codes, place, place, out, place, place, place, types.uint32)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        entries = element(context, builder, sig.args[0], args[0], _I64(0))
+        source = element(context, builder, sig.args[1], args[1], args[2])
+        target = element(context, builder, sig.args[4], args[4], args[5])
+        with cgutils.for_range(builder, args[6]) as row:
+            line = builder.gep(source, [row.index])
+            result = builder.gep(target, [builder.mul(row.index, args[7])])
+            with cgutils.for_range(builder, args[7]) as product:
+                code = builder.gep(line, [builder.mul(product.index, args[3])])
+                code = builder.zext(builder.load(code), _I64)
+                moved = builder.mul(builder.trunc(product.index, _I32), args[8])
+                value = builder.add(builder.load(builder.gep(entries, [code])), moved)
+                builder.store(value, builder.gep(result, [product.index]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+spread: Any = intrinsic(_spread)
 
 
 def _make_put(unit: bool) -> Any:

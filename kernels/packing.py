@@ -14,10 +14,10 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from .bounds import PACKED
-from .emit import BLOCK_BYTES
-from .gather import piece_of, read_lines, read_runs
+from .emit import VECTOR_BYTES
+from .gather import piece_of, read_runs
 from .operands import Codes
-from .which import largest_code, read_1, turn_8, turn_16
+from .which import largest_code, read_1, spread, turn_8, turn_16
 
 Int64 = npt.NDArray[np.int64]
 
@@ -34,13 +34,17 @@ class Chunks:
     fold: npt.NDArray[np.uint8]  #: (chunks,) a long group ends with this chunk
 
 
-@lru_cache(maxsize=256)
-def cut(products: int, lanes: int, rows: int) -> Chunks:
-    """Cut `products` consecutive k into chunks whose panel of `rows` rows is small.
+def chunk_size(rows: int, vectors: int) -> int:
+    """Products of a chunk: what a panel of `rows` rows of `vectors` vectors holds."""
+    return min(MAX_CHUNK, max(1, PANEL_BYTES // (rows * vectors * VECTOR_BYTES)))
 
-    `products` must start at a group's first product. A panel has BLOCK_BYTES a row and product.
+
+@lru_cache(maxsize=256)
+def cut(products: int, lanes: int, most: int) -> Chunks:
+    """Cut `products` consecutive k into chunks of about `most` products.
+
+    `products` must start at a group's first product.
     """
-    most = min(MAX_CHUNK, max(1, PANEL_BYTES // (rows * BLOCK_BYTES)))
     if lanes <= most:
         start = np.arange(0, products, most - most % lanes)
         group, fold = lanes, np.zeros(start.size, np.uint8)
@@ -58,32 +62,15 @@ IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
 
 
 class Layout(NamedTuple):
-    """How words of a come to lie: the code of (i, k) at i + k * step."""
+    """How codes of a are read."""
 
     way: int  #: IN_PLACE; copied in runs of `piece`: ALONG_K or ALONG_ROWS
     piece: int
-    step: int
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _pack_along_k(memory, row_at, k_at, size, out):  # type: ignore[no-untyped-def]
-    """out[k * rows + i] = memory[row_at[i] + k_at[k]]; k_at: runs of `size`, 8 or 16."""
-    rows, products = row_at.size, k_at.size
-    for task in prange(-(-products // size)):
-        k = task * size
-        whole = rows - rows % size if products - k >= size else 0
-        for i in range(0, whole, size):
-            if size == 8:
-                turn_8(memory, k_at[k], row_at, i, out, k * rows + i, rows)
-            else:
-                turn_16(memory, k_at[k], row_at, i, out, k * rows + i, rows)
-        if whole < rows:
-            for u in range(k, min(products, k + size)):
-                read_1(memory, k_at[u], row_at, whole, out, u * rows + whole, rows - whole)
+    step: int  #: IN_PLACE: from one product's codes to the next
 
 
 def place_words(a: Codes, most: int) -> Layout:
-    """Say how a's codes are to be laid out: in place where rows are neighbours, else packed.
+    """Say how a's codes are to be read: in place where rows are neighbours, else copied.
 
     most: products of a slab; runs along k must not be cut by its end.
     """
@@ -95,31 +82,66 @@ def place_words(a: Codes, most: int) -> Layout:
     if k_step != 1 and a.k_at.size > most and most % along_k:
         along_k = 1
     if along_k >= 8:
-        return Layout(ALONG_K, min(along_k, 16), a.row_at.size)
-    return Layout(ALONG_ROWS, along_rows, a.row_at.size)
+        return Layout(ALONG_K, min(along_k, 16), 0)
+    return Layout(ALONG_ROWS, along_rows, 0)
 
 
 @njit(cache=True, nogil=True)
-def pack_left(memory, row_at, k_at, way, piece):  # type: ignore[no-untyped-def]
-    """Codes of the products k_at, in a `Layout`'s way: code of (i, k) at i + k * step."""
+def _copy_along_k(memory, row_at, k_at, first, rows, size, out):  # type: ignore[no-untyped-def]
+    """out[k * PACKED + i] = memory[row_at[first + i] + k_at[k]]; k_at: runs of `size`, 8 or 16."""
+    products = k_at.size
+    for k in range(0, products, size):
+        whole = rows - rows % size if products - k >= size else 0
+        for i in range(0, whole, size):
+            if size == 8:
+                turn_8(memory, k_at[k], row_at, first + i, out, k * PACKED + i, PACKED)
+            else:
+                turn_16(memory, k_at[k], row_at, first + i, out, k * PACKED + i, PACKED)
+        for u in range(k, min(products, k + size) if whole < rows else k):
+            read_1(memory, k_at[u], row_at, first + whole, out, u * PACKED + whole, rows - whole)
+
+
+@njit(cache=True, nogil=True)
+def _pack_rows(  # type: ignore[no-untyped-def]
+    memory, row_at, k_at, layout, mask, start, word_of, stride, height, first, words, largest
+):
+    """`pack_left` for PACKED rows from `first` on; largest: their line of it."""
+    way, piece, step = layout
+    rows = min(PACKED, row_at.size - first)
     if way == IN_PLACE:
-        return memory[row_at[0] + k_at[0] :]
-    out = np.empty(k_at.size * row_at.size, memory.dtype)
-    if way == ALONG_K:
-        _pack_along_k(memory, row_at, k_at, piece, out)
+        codes, base = memory, row_at[first] + k_at[0]
     else:
-        read_lines(memory, k_at, row_at, piece, out)
-    return out
+        codes, base, step = np.empty(k_at.size * PACKED, memory.dtype), np.int64(0), PACKED
+        if way == ALONG_K:
+            _copy_along_k(memory, row_at, k_at, first, rows, piece, codes)
+        else:
+            for k in range(k_at.size):
+                read_runs(memory, k_at[k], row_at, first, codes, k * PACKED, rows, piece)
+    for k in range(k_at.size):
+        largest[k] = largest_code(codes, base + k * step, mask, rows)
+    for c in range(start.size - 1):
+        k0, count = start[c], start[c + 1] - start[c]
+        at = k0 * height + first * count
+        spread(word_of, codes, base + k0 * step, step, words, at, rows, count, stride)
+        if first + rows == row_at.size:
+            words[at + rows * count : at + (height - first) * count] = 0
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def largest_codes(memory, step, rows, mask, largest):  # type: ignore[no-untyped-def]
-    """largest[i // PACKED, k]: the largest code & mask of those rows."""
+def pack_left(  # type: ignore[no-untyped-def]
+    memory, row_at, k_at, layout, mask, start, word_of, stride, height, words, largest
+):
+    """Words of a in the order they are read: chunk by chunk, and within a chunk row by row.
+
+    Chunk c, products start[c]..start[c + 1]-1, takes words[start[c] * height:]; the word of its
+    product u in row i is at i * count + u: word_of[code] + u * stride. Rows up to `height` are
+    zeros. largest[i // PACKED, k]: the largest code & mask of those rows.
+    """
     for task in prange(largest.shape[0]):
-        first = task * PACKED
-        for k in range(largest.shape[1]):
-            count = min(PACKED, rows - first)
-            largest[task, k] = largest_code(memory, first + k * step, mask, count)
+        _pack_rows(
+            memory, row_at, k_at, layout, mask, start, word_of, stride, height,
+            np.int64(task) * PACKED, words, largest[task],
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, parallel=True)

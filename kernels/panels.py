@@ -22,11 +22,11 @@ def fill_panel(table, rows, index, index_at, slots, block, panel):  # type: igno
         slot, column = at // block, at % block
         here, target = index_at + at, slot * rows * block + column
         if rows == 1:
-            expand_1(table, 0, rows, index, here, panel, target)
+            expand_1(table, 0, rows, index, here, panel, target, block)
         elif rows == 2:
-            expand_2(table, 0, rows, index, here, panel, target)
+            expand_2(table, 0, rows, index, here, panel, target, block)
         elif rows == 4:
-            expand_4(table, 0, rows, index, here, panel, target)
+            expand_4(table, 0, rows, index, here, panel, target, block)
         else:
             for row in range(0, rows, TILE):
-                expand_8(table, row, rows, index, here, panel, target + row * block)
+                expand_8(table, row, rows, index, here, panel, target + row * block, block)

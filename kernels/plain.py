@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .emit import BLOCK_BYTES
 from .moves import TILE
 
 
@@ -25,104 +24,61 @@ def keep_apart():  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def add_terms_floor(  # type: ignore[no-untyped-def]
-    acc, skip, panel, panel_at, stride, words, words_at, step, factor, row, count
-):
-    """As `vector.add_terms_floor`."""
-    block = BLOCK_BYTES // panel.itemsize
-    for i in range(skip.size):
-        for u in range(0 if skip[i] else count):
-            code = words[words_at + i + u * step]
-            value, start = np.float64(factor[code]), panel_at + u * stride + np.int64(row[code])
-            for j in range(block):
-                term = value * np.float64(panel[start + j])
-                acc[i * block + j] += np.int64(math.floor(term))
-
-
-@njit(cache=True, nogil=True)
-def add_terms_toward_zero(  # type: ignore[no-untyped-def]
-    acc, skip, panel, panel_at, stride, words, words_at, step, factor, row, count
-):
-    """As `vector.add_terms_toward_zero`."""
-    block = BLOCK_BYTES // panel.itemsize
-    for i in range(skip.size):
-        for u in range(0 if skip[i] else count):
-            code = words[words_at + i + u * step]
-            value, start = np.float64(factor[code]), panel_at + u * stride + np.int64(row[code])
-            for j in range(block):
-                term = value * np.float64(panel[start + j])
-                acc[i * block + j] += np.int64(term)
-
-
-@njit(cache=True, nogil=True)
-def fold_terms(acc, acc_at, group, left_range, rule):  # type: ignore[no-untyped-def]
-    """As `vector.fold_terms`."""
+def fold_terms(acc, acc_at, count, left_range, rule):  # type: ignore[no-untyped-def]
+    """As `folding.fold_terms`."""
     low, high, _, wrap = rule
     span = np.int64(high) - np.int64(low) + 1
-    for j in range(BLOCK_BYTES // acc.itemsize):
-        total = np.int64(acc[acc_at + j]) + np.int64(group[j])
+    for j in range(acc_at, acc_at + count):
+        total = np.int64(acc[j])
         kept = ((total - low) & (span - 1)) + low if wrap else min(max(total, low), high)
-        left_range[acc_at + j] |= np.uint8(kept != total)
-        acc[acc_at + j] = kept
+        left_range[j] |= np.uint8(kept != total)
+        acc[j] = kept
+
+
+def _make_terms(truncate: bool) -> Any:
+    @njit(cache=True, nogil=True)
+    def add_terms(  # type: ignore[no-untyped-def]
+        acc, skip, width, panel, words, words_at, step, low, count
+    ):
+        """As `vector.add_terms_floor` or `add_terms_toward_zero`."""
+        bits = np.empty(1, np.uint32)
+        factor = bits.view(np.float32)
+        for i in range(skip.size):
+            for u in range(0 if skip[i] else count):
+                word = words[words_at + i * step + u]
+                bits[0] = word & ~low
+                value = np.float64(factor[0])
+                start = np.int64(word & low) * 8 // panel.itemsize
+                for j in range(width):
+                    term = value * np.float64(panel[start + j])
+                    acc[i * width + j] += np.int64(term if truncate else math.floor(term))
+
+    @njit(cache=True, nogil=True)
+    def step_terms(  # type: ignore[no-untyped-def]
+        acc, left_range, chosen, width, panel, words, words_at, step, low, count, group, rule,
+    ):  # fmt: skip
+        """As `folding.step_terms_floor` or `step_terms_toward_zero`."""
+        only = np.zeros(1, np.uint8)
+        for i in range(chosen.size):
+            block = acc[i * width : (i + 1) * width]
+            flags = left_range[i * width : (i + 1) * width]
+            for u in range(0, count if chosen[i] else 0, group):
+                here, at = min(group, count - u), words_at + i * step + u
+                add_terms(block, only, width, panel, words, at, step, low, here)
+                fold_terms(block, 0, width, flags, rule)
+
+    return add_terms, step_terms
+
+
+add_terms_floor, step_terms_floor = _make_terms(truncate=False)
+add_terms_toward_zero, step_terms_toward_zero = _make_terms(truncate=True)
 
 
 @njit(cache=True, nogil=True)
-def step_terms_floor(  # type: ignore[no-untyped-def]
-    acc, left_range, chosen, panel, stride, words, words_at, step, factor, row, count, rule
-):
-    """As `vector.step_terms_floor`."""
-    block = BLOCK_BYTES // acc.itemsize
-    only, term = np.zeros(1, np.uint8), np.empty(block, acc.dtype)
-    for i in range(chosen.size):
-        for u in range(count if chosen[i] else 0):
-            term[:] = 0
-            add_terms_floor(
-                term,
-                only,
-                panel,
-                u * stride,
-                stride,
-                words,
-                words_at + i + u * step,
-                step,
-                factor,
-                row,
-                1,
-            )
-            fold_terms(acc, i * block, term, left_range, rule)
-
-
-@njit(cache=True, nogil=True)
-def step_terms_toward_zero(  # type: ignore[no-untyped-def]
-    acc, left_range, chosen, panel, stride, words, words_at, step, factor, row, count, rule
-):
-    """As `vector.step_terms_toward_zero`."""
-    block = BLOCK_BYTES // acc.itemsize
-    only, term = np.zeros(1, np.uint8), np.empty(block, acc.dtype)
-    for i in range(chosen.size):
-        for u in range(count if chosen[i] else 0):
-            term[:] = 0
-            add_terms_toward_zero(
-                term,
-                only,
-                panel,
-                u * stride,
-                stride,
-                words,
-                words_at + i + u * step,
-                step,
-                factor,
-                row,
-                1,
-            )
-            fold_terms(acc, i * block, term, left_range, rule)
-
-
-@njit(cache=True, nogil=True)
-def peak(acc, acc_at, rows):  # type: ignore[no-untyped-def]
+def peak(acc, acc_at, count):  # type: ignore[no-untyped-def]
     """As `vector.peak`."""
     most = np.int64(0)
-    for j in range(acc_at, acc_at + rows * (BLOCK_BYTES // acc.itemsize)):
+    for j in range(acc_at, acc_at + count):
         value = np.int64(acc[j])
         most = max(most, value ^ (value >> 63))
     return most
@@ -130,12 +86,12 @@ def peak(acc, acc_at, rows):  # type: ignore[no-untyped-def]
 
 def _make_expand(rows: int) -> Any:
     @njit(cache=True, nogil=True)
-    def expand(table, table_at, table_stride, index, index_at, panel, panel_at):  # type: ignore[no-untyped-def]
+    def expand(table, table_at, table_stride, index, index_at, panel, panel_at, width):  # type: ignore[no-untyped-def]
         """As `vector.expand_R`."""
         for j in range(TILE):
             start = table_at + np.int64(index[index_at + j]) * table_stride
             for r in range(rows):
-                panel[panel_at + r * (BLOCK_BYTES // panel.itemsize) + j] = table[start + r]
+                panel[panel_at + r * width + j] = table[start + r]
 
     return expand
 
@@ -167,6 +123,14 @@ def look_up(table, codes, at, out, count):  # type: ignore[no-untyped-def]
     """As `moves.look_up`."""
     for i in range(at, at + count):
         out[i] = table[codes[i]]
+
+
+@njit(cache=True, nogil=True)
+def spread(table, codes, at, step, out, out_at, rows, count, stride):  # type: ignore[no-untyped-def]
+    """As `moves.spread`."""
+    for i in range(rows):
+        for u in range(count):
+            out[out_at + i * count + u] = table[codes[at + i + u * step]] + np.uint32(u) * stride
 
 
 def _make_turn(size: int) -> Any:

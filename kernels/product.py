@@ -9,21 +9,22 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED
-from .emit import BLOCK_BYTES
+from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
 from .gather import piece_of
 from .operands import Codes
-from .packing import cut, place_words
+from .packing import chunk_size, cut, place_words
 from .slab import run_slab
-from .terms import TermTable
+from .terms import UNIT, TermTable
 
-MAX_TASK_ROWS = 1024  # a task's accumulators: 1024 * BLOCK_BYTES = 256 KiB, second-level cache
-# What a slab may hold, in bytes: accumulators with their flags, packed words of a, packed b. The
-# least slab, 2048 rows by 32 blocks by 4096 products, is just that large; few products or few
-# columns make room for more rows, which spares calls.
-STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 20 << 20, 1 << 23, 1 << 24
-LEAST_ROWS, LEAST_BLOCKS, LEAST_PRODUCTS = 2048, 32, 4096
-_STATE_PER_BLOCK = BLOCK_BYTES + BLOCK_BYTES // 4  # of a row
+MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
+# What a slab may hold, in bytes: accumulators with their flags, words of a, packed b. The least
+# slab, 2048 rows by 32 blocks of 4 vectors by 2048 products, is just that large; few products or
+# few columns make room for more rows, which spares calls.
+STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 20 << 20, 1 << 24, 1 << 23
+LEAST_ROWS, LEAST_BLOCKS, LEAST_PRODUCTS = 2048, 32, 2048
+_STATE_PER_VECTOR = VECTOR_BYTES + VECTOR_BYTES // 4  # of a row
+_WORD_BYTES = 4
 
 replayed_rows = 0  #: rows of chunks replayed so far in this process, for tests and `bench`
 
@@ -66,40 +67,71 @@ def gemm_terms(
     rows, columns = a.row_at.size, b.row_at.size
     if not rows or not columns:
         return 0
-    wanted = -(-columns * terms.bins // terms.width)
-    if rows <= LEAST_ROWS and wanted <= LEAST_BLOCKS and a.k_at.size <= LEAST_PRODUCTS:
-        return _slab(a, b, terms, accumulator, target, LEAST_PRODUCTS)
+    vectors = block_vectors(columns, terms)
+    width = vectors * terms.lanes
+    wanted = -(-columns * terms.bins // width) * vectors  # of vectors
+    least = LEAST_BLOCKS * VECTORS[0]
+    if rows <= LEAST_ROWS and wanted <= least and a.k_at.size <= LEAST_PRODUCTS:
+        return _slab(a, b, terms, accumulator, target, vectors, LEAST_PRODUCTS)
     products = min(a.k_at.size, _slab_products(rows, wanted))
-    blocks = _slab_blocks(rows, products)
-    across = blocks * terms.width // terms.bins or 1
-    down = _slab_rows(min(blocks, wanted), products)
+    most = _slab_vectors(rows, products) // vectors * vectors
+    across = max(1, most * terms.lanes // terms.bins)
+    down = _slab_rows(min(most, wanted), products)
     overflowed = 0
     for j in range(0, columns, across):
         right = b.rows(slice(j, j + across))
         for i in range(0, rows, down):
             part = target.part(slice(i, i + down), slice(j, j + across))
             left = a.rows(slice(i, i + down))
-            overflowed += _slab(left, right, terms, accumulator, part, max(products, 1024))
+            overflowed += _slab(left, right, terms, accumulator, part, vectors, max(products, 1024))
     return overflowed
 
 
-def _slab_products(rows: int, blocks: int) -> int:
+def block_vectors(columns: int, terms: TermTable) -> int:
+    """Return the vectors of a block, one of VECTORS, for which the product should cost least."""
+
+    def cost(vectors: int) -> float:
+        return padded(columns, terms, vectors) * _cost(_chunk(terms, vectors), vectors)
+
+    return min(VECTORS, key=cost)
+
+
+def padded(columns: int, terms: TermTable, vectors: int) -> int:
+    """Return the virtual columns that whole blocks of so many vectors make of `columns`."""
+    width = vectors * terms.lanes
+    return -(-columns * terms.bins // width) * width
+
+
+def _chunk(terms: TermTable, vectors: int) -> int:
+    """Products of a chunk: what a panel holds, and what the offset in a word can say."""
+    most = (int(terms.low) + 1) * UNIT // (terms.rows * vectors * VECTOR_BYTES)
+    return min(chunk_size(terms.rows, vectors), most)
+
+
+def _cost(chunk: int, vectors: int) -> float:
+    """Loads per vector of terms: itself, a share of a word and its offsets, of the accumulators
+    (which come from the second-level cache)."""
+    return 1 + 0.375 / vectors + 2 / chunk
+
+
+def _slab_products(rows: int, vectors: int) -> int:
     """Products of a slab: more than the least where rows and columns are few."""
-    words = WORDS_BYTES // max(1, min(rows, LEAST_ROWS))
-    index = INDEX_BYTES // (BLOCK_BYTES // 2 * max(1, min(blocks, LEAST_BLOCKS)))
+    words = WORDS_BYTES // (_WORD_BYTES * max(1, min(rows, LEAST_ROWS)))
+    index = INDEX_BYTES // (VECTOR_BYTES // 2 * min(vectors, LEAST_BLOCKS * VECTORS[0]))
     return max(LEAST_PRODUCTS, min(words, index))
 
 
-def _slab_blocks(rows: int, products: int) -> int:
-    """Blocks of columns of a slab: more than the least where there are few rows and products."""
-    state = STATE_BYTES // (_STATE_PER_BLOCK * max(1, min(rows, LEAST_ROWS)))
-    index = INDEX_BYTES // (BLOCK_BYTES // 2 * max(1, products))
-    return max(LEAST_BLOCKS, min(state, index))
+def _slab_vectors(rows: int, products: int) -> int:
+    """Vectors of columns of a slab: more than the least where there are few rows and products."""
+    state = STATE_BYTES // (_STATE_PER_VECTOR * min(rows, LEAST_ROWS))
+    index = INDEX_BYTES // (VECTOR_BYTES // 2 * max(1, products))
+    return max(LEAST_BLOCKS * VECTORS[0], min(state, index))
 
 
-def _slab_rows(blocks: int, products: int) -> int:
+def _slab_rows(vectors: int, products: int) -> int:
     """Rows of a slab, a multiple of PACKED: more than the least where it is narrow or short."""
-    most = min(STATE_BYTES // (_STATE_PER_BLOCK * blocks), WORDS_BYTES // max(1, products))
+    state = STATE_BYTES // (_STATE_PER_VECTOR * vectors)
+    most = min(state, WORDS_BYTES // (_WORD_BYTES * max(1, products)))
     return max(LEAST_ROWS, most // PACKED * PACKED)
 
 
@@ -109,25 +141,28 @@ def _slab(
     terms: TermTable,
     accumulator: Accumulator,
     target: Target,
+    vectors: int,
     slab_products: int,
 ) -> int:
     """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
     global replayed_rows
     rows, products = a.row_at.size, a.k_at.size
     most = slab_products - slab_products % accumulator.lanes
-    full = cut(min(products, most), accumulator.lanes, terms.rows)
+    chunk = _chunk(terms, vectors)
+    full = cut(min(products, most), accumulator.lanes, chunk)
     rest = products % most or most
-    last = cut(rest, accumulator.lanes, terms.rows) if products > most else full
+    last = cut(rest, accumulator.lanes, chunk) if products > most else full
     layout = place_words(a, most)
     piece = piece_of(b.row_at, b.steps[0]) if terms.bins == 1 else 1
-    blocks = -(-b.row_at.size * terms.bins // terms.width)
-    left_range = np.zeros((blocks, rows, terms.width), np.uint8)
+    width = vectors * terms.lanes
+    blocks, height = -(-b.row_at.size * terms.bins // width), -(-rows // SUMS) * SUMS
+    left_range = np.zeros((blocks, height, width), np.uint8)
     room = np.zeros(left_range.size + 64 // terms.limits.itemsize, terms.limits.dtype)
     start, replayed = run_slab(
-        (a.memory, a.row_at, a.k_at, *layout),
+        (a.memory, a.row_at, a.k_at, tuple(layout)),
         (b.memory, b.row_at, b.k_at, piece),
-        (most, _task_rows(rows, blocks)),
-        terms.read,
+        (most, _task_rows(rows, blocks), width),
+        (terms.words[vectors], *terms.read),
         terms.bins,
         terms.masks,
         terms.ceilings,

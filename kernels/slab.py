@@ -7,46 +7,52 @@ takes to compute.
 import numpy as np
 from numba import njit
 
-from .bounds import PACKED, ROWS
-from .emit import BLOCK_BYTES
+from .bounds import PACKED, bound_rows
+from .emit import SUMS
 from .fast import run_tasks
-from .packing import largest_codes, pack_left, pack_right
+from .packing import pack_left, pack_right
 
 
 @njit(cache=True, nogil=True)
 def run_slab(  # type: ignore[no-untyped-def]
     left, right, sizes, tables, bins, masks, ceilings, cuts, rule, limits, room, left_range
 ):
-    """Return (where the accumulators (blocks, rows, width) start in `room`, rows replayed).
+    """Return (where the accumulators (blocks, height, width) start in `room`, rows replayed).
 
-    room: zeros, with 64 bytes to spare: a vector that lies across two cache lines costs twice.
-    left_range: zeros of the accumulators' shape, set where one leaves its range.
-    left: (memory, row_at, k_at, way, piece, step), see `packing.Layout`. right: (memory, column_at,
-    k_at, piece). sizes: (products of a slab, rows of a task). tables: (table, rows, factor, row,
-    padding). ceilings: of the codes of a, b. cuts: (start, fold) of a full slab, of the last one,
-    products of a group or 0. rule: (toward zero, what a floating-point sum may reach).
+    height: rows, up to a multiple of SUMS. room: zeros, with 64 bytes to spare: a vector that lies
+    across two cache lines costs twice. left_range: zeros of the accumulators' shape, set where one
+    leaves its range. left: (memory, row_at, k_at, `packing.Layout`). right:
+    (memory, column_at, k_at, piece). sizes: (products of a slab, rows of a task, width of a block).
+    tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
+    cuts: (start, fold) of a full slab, of the last one, products of a group or 0. rule: (toward
+    zero, what a floating-point sum may reach).
     """
-    a_memory, row_at, a_k_at, way, a_piece, step = left
+    a_memory, row_at, a_k_at, layout = left
     b_memory, column_at, b_k_at, b_piece = right
-    most, task_rows = sizes
-    table, table_rows, factor, row, padding = tables
+    most, task_rows, width = sizes
+    word_of, table, table_rows, low, padding = tables
     full_start, full_fold, last_start, last_fold, group = cuts
     zeroward, chain = rule
-    rows, products, width = row_at.size, a_k_at.size, BLOCK_BYTES // table.itemsize
+    rows, products = row_at.size, a_k_at.size
+    height = -(-rows // SUMS) * SUMS
+    stride = np.uint32(table_rows * width * table.itemsize // 8)
     blocks = -(-column_at.size * bins // width)
     start_at = (-room.ctypes.data % 64) // room.itemsize
-    acc = room[start_at : start_at + blocks * rows * width]
+    acc = room[start_at : start_at + blocks * height * width]
     flags = left_range.reshape(-1)
-    bound = np.zeros(blocks * -(-rows // ROWS), np.int64)
+    bound = np.zeros(blocks * -(-height // bound_rows(width * room.itemsize)), np.int64)
     replayed = np.int64(0)
     for first in range(0, products, most):
         last = min(products, first + most)
         count = last - first
         whole = count == most
         start, fold = (full_start, full_fold) if whole else (last_start, last_fold)
-        words = pack_left(a_memory, row_at, a_k_at[first:last], way, a_piece)
+        words = np.empty(height * count, np.uint32)
         largest = np.empty((-(-rows // PACKED), count), a_memory.dtype)
-        largest_codes(words, step, rows, masks[0], largest)
+        pack_left(
+            a_memory, row_at, a_k_at[first:last], layout, masks[0], start, word_of, stride, height,
+            words, largest,
+        )  # fmt: skip
         index = np.empty((blocks, count * width), np.uint16)
         peaks = np.empty((blocks, count), np.float32)
         pack_right(
@@ -54,8 +60,9 @@ def run_slab(  # type: ignore[no-untyped-def]
             width, index, peaks,
         )  # fmt: skip
         counts = run_tasks(
-            words, step, rows, task_rows, index, largest, ceilings[0], peaks, table, table_rows,
-            factor, row, start, fold, group, zeroward, chain, limits, acc, flags, bound,
+            words, words.view(np.float32), height, task_rows, width, index, largest, ceilings[0],
+            peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits), acc,
+            flags, bound,
         )  # fmt: skip
         replayed += counts.sum()
     return start_at, replayed

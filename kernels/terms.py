@@ -24,11 +24,12 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, IntDatapath, LNSMac
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .emit import BLOCK_BYTES
+from .emit import VECTOR_BYTES, VECTORS
 from .lookup import float_parts
 from .moves import TILE
 
 CLAMP = 60
+UNIT = 8  # bytes, of an offset in a word
 MAX_ROWS = 256  # of a panel; a finer gamma takes the general kernel (bench: g256 against g512)
 MAX_ENTRIES = 1 << 22  # of the table: 16 MiB in float32
 MAX_CODES = 1 << 16  # table rows that a uint16 can name
@@ -55,8 +56,9 @@ class Operand:
 class TermTable:
     """What the fast kernel reads for one datapath and pair of formats; see the module."""
 
-    factor: npt.NDArray[np.floating]  #: (codes of a,), float32 or float64
-    row: npt.NDArray[np.uint32]  #: (codes of a,) column of `table`, times the block's width
+    words: dict[int, npt.NDArray[np.uint32]]  #: (codes of a,) by a block's vectors: the factor's
+    #: float32 bits and below them the row's offset in units of 8 bytes
+    low: np.uint32  #: the bits of a word that are an offset
     table: npt.NDArray[np.floating]  #: (entries, rows); style "bins": entry = code of b * L + bin
     ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: largest |factor|, |table|
     #: of the codes of a, b up to a magnitude
@@ -66,25 +68,36 @@ class TermTable:
     constants: Int64  #: (L,) what a bin is multiplied by; [1] for style "direct"
     limits: npt.NDArray[Any]  #: (lowest, highest accumulator, item bits - W, -1 to wrap or 0)
 
-    width: int = field(init=False)  #: columns of a block
+    lanes: int = field(init=False)  #: of a vector
     rows: int = field(init=False)  #: of a panel
     bins: int = field(init=False)  #: accumulators of an output
     chain: float = field(init=False)  #: what a floating-point sum of terms must stay within
-    read: tuple[Any, ...] = field(init=False)  #: (table 1-D, rows, factor, row, padding)
+    read: tuple[Any, ...] = field(init=False)  #: (table 1-D, rows, low, padding)
 
     def __post_init__(self) -> None:
         single = self.table.itemsize == 4
+        rows = self.table.shape[1]
         for name, value in (
-            ("width", BLOCK_BYTES // self.table.itemsize),
-            ("rows", self.table.shape[1]),
+            ("lanes", VECTOR_BYTES // self.table.itemsize),
+            ("rows", rows),
             ("bins", self.constants.size),
             ("chain", float(1 << (SINGLE_BITS if single else DOUBLE_BITS))),
-            (
-                "read",
-                (self.table.reshape(-1), self.table.shape[1], self.factor, self.row, self.padding),
-            ),
+            ("read", (self.table.reshape(-1), rows, self.low, self.padding)),
         ):
             object.__setattr__(self, name, value)
+
+
+def _words(factor: Float64, row: Int64) -> dict[int, npt.NDArray[np.uint32]]:
+    """The words of a's codes for every width of a block; see TermTable."""
+    bits = factor.astype(np.float32).view(np.uint32)
+    offset = row * (VECTOR_BYTES // UNIT)
+    return {vectors: (bits | offset * vectors).astype(np.uint32) for vectors in VECTORS}
+
+
+def _low(factor: Float64) -> np.uint32:
+    """The low bits that no factor has as a float32: 24 bits of significand, 16 at most."""
+    bits = int(np.bitwise_or.reduce(factor.astype(np.float32).view(np.uint32)))
+    return np.uint32(min((bits & -bits) - 1, 0xFFFF) if bits else 0xFFFF)
 
 
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
@@ -265,8 +278,8 @@ def term_table(
     peak = np.abs(table).max(axis=(1, 2))
     left, right = _ceiling(a, np.abs(factor)), _ceiling(b, peak)
     return TermTable(
-        factor.astype(lane),
-        (row * (BLOCK_BYTES // entries.itemsize)).astype(np.uint32),
+        _words(factor, row),
+        _low(factor),
         np.ascontiguousarray(entries),
         (left[1], right[1]),
         (np.dtype(f"u{a.code_dtype.itemsize}").type(left[0]), np.uint16(right[0])),

@@ -11,7 +11,7 @@ rounds down adds floor(factor * row). It must run between `set_rounding(DOWN)` a
 `set_rounding(NEAREST)`, in a function that calls `keep_apart()`: LLVM does not know that the mode
 changes what the operation gives, and must not move it past the call.
 
-A block is BLOCK_BYTES of neighbouring columns. `plain.py` has the same functions without
+A block is 1, 2 or 4 vectors of neighbouring columns. `plain.py` has the same functions without
 intrinsics.
 """
 
@@ -19,12 +19,25 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .emit import I8 as _I8
+from .emit import (
+    I8,
+    QUAD,
+    SUMS,
+    VECTORS,
+    ZERO,
+    Lane,
+    element,
+    function,
+    lane_of,
+    load,
+    splat,
+    vector,
+)
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import Lane, element, function, lane_of, load, splat, vector
 
 DOWN, NEAREST = 3, 1  # LLVM's names of the rounding modes
 
@@ -65,42 +78,121 @@ def add_term(builder: Any, lane: Lane, truncate: bool, total: Any, factor: Any, 
     return builder.call(fma, [factor, row, total])
 
 
-def _sum_terms(builder: Any, lane: Lane, place: dict[str, Any], truncate: bool) -> list[Any]:
-    """Emit the loop over the products of one row; return the floating-point sums' bits."""
+def _four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]]:
+    """[(factor in every lane, offset of the panel's row in units of 8 bytes)] of QUAD words."""
+    # Offsets are loaded before the vector, else LLVM takes them out of it, which is slower.
+    long_low, pairs = builder.zext(low, _I64), builder.bitcast(place, _I64.as_pointer())
+    offsets = []
+    for j in range(0, QUAD, 2):
+        pair = builder.load(builder.gep(pairs, [_I64(j // 2)]), align=4)
+        offsets += [builder.and_(at, long_low) for at in (pair, builder.lshr(pair, _I64(32)))]
+    kind = ir.VectorType(_I32, lane.lanes)
+    words = load(builder, builder.bitcast(place, ir.VectorType(_I32, QUAD).as_pointer()))
+    # Every QUAD lanes hold the four words, so that a factor is spread by a shuffle within those.
+    around = ir.Constant(kind, [i % QUAD for i in range(lane.lanes)])
+    words = builder.shuffle_vector(words, words, around)
+    bits = builder.and_(words, splat(builder, builder.not_(low), kind))
+    factors = builder.bitcast(bits, ir.VectorType(ir.FloatType(), lane.lanes))
+    if lane.item_bytes == 8:
+        factors = builder.fpext(factors, lane.real)
+    found = []
+    for j, offset in enumerate(offsets):
+        spread = ir.Constant(kind, [i - i % QUAD + j for i in range(lane.lanes)])
+        found.append((builder.shuffle_vector(factors, factors, spread), offset))
+    return found
 
-    def look_up(word: Any) -> tuple[Any, Any]:
-        """(factor in every lane, where the row starts) of the code at `word`."""
-        code = builder.zext(builder.load(word), _I64)
-        factor = builder.load(builder.gep(place["factor"], [code]))
-        start = builder.load(builder.gep(place["row"], [code]))
-        return splat(builder, factor, lane.real), builder.zext(start, _I64)
 
-    entry, ahead = builder.block, look_up(place["word"])
-    loop, done = (builder.append_basic_block(name) for name in ("terms", "added"))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    firsts = [_I64(0), place["panel"], place["word"], *ahead]
-    firsts += [lane.start] * (lane.block // lane.lanes)
-    phis = [builder.phi(first.type) for first in firsts]
-    for phi, first in zip(phis, firsts, strict=True):
-        phi.add_incoming(first, entry)
-    k, slot, word, value, start, *totals = phis
-    following = builder.add(k, _I64(1))
-    more = builder.icmp_signed("<", following, place["count"])
-    next_word = builder.select(more, builder.gep(word, [place["step"]]), word)
-    ahead = look_up(next_word)  # a product early: the panel's loads wait for it
-    source = builder.gep(slot, [start])
-    grown = []
-    for v, total in enumerate(totals):
-        other = load(builder, vector(builder, source, _I64(v * lane.lanes), lane.real))
-        grown.append(add_term(builder, lane, truncate, total, value, other))
-    next_slot = builder.gep(slot, [place["stride"]])
-    lasts = [following, next_slot, next_word, *ahead, *grown]
-    for phi, last in zip(phis, lasts, strict=True):
-        phi.add_incoming(last, loop)
-    builder.cbranch(more, loop, done)
-    builder.position_at_end(done)
-    return [builder.bitcast(total, lane.whole) for total in grown]
+def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
+    """(factor in every lane, offset of the panel's row in units of 8 bytes) of one word."""
+    word = builder.load(place)
+    factor = builder.bitcast(builder.and_(word, builder.not_(low)), ir.FloatType())
+    factor = factor if lane.item_bytes == 4 else builder.fpext(factor, lane.scalar)
+    return splat(builder, factor, lane.real), builder.zext(builder.and_(word, low), _I64)
+
+
+class _Rows:
+    """Emits the products of some neighbouring rows: rows * vectors sums stay in registers."""
+
+    def __init__(self, builder: Any, lane: Lane, truncate: bool, place: dict[str, Any]) -> None:
+        self.builder, self.lane, self.truncate = builder, lane, truncate
+        self.place, self.vectors = place, place["vectors"]
+
+    def _row(self, offset: Any) -> list[Any]:
+        """The vectors of the panel's row that starts after `offset` * 8 bytes."""
+        builder = self.builder
+        data = builder.bitcast(self.place["panel"], I8.as_pointer())
+        data = builder.gep(data, [builder.shl(offset, _I64(3))])
+        source = builder.bitcast(data, self.lane.real.as_pointer())
+        return [load(builder, builder.gep(source, [_I64(v)])) for v in range(self.vectors)]
+
+    def _grown(self, totals: list[Any], codes: list[tuple[Any, Any]]) -> list[Any]:
+        """The running sums after one product of each row."""
+        grown = list(totals)
+        for r, (factor, offset) in enumerate(codes):
+            for v, other in enumerate(self._row(offset)):
+                at = r * self.vectors + v
+                grown[at] = add_term(
+                    self.builder, self.lane, self.truncate, totals[at], factor, other
+                )
+        return grown
+
+    def _loop(self, step: int, state: list[Any], last: Any) -> list[Any]:
+        """The products from state[0] on, `step` at a time, while another `step` are left.
+
+        state: number of the product, a word pointer for each row, the sums.
+        """
+        builder, place = self.builder, self.place
+        entry = builder.block
+        head, body, done = (builder.append_basic_block(n) for n in ("head", "terms", "added"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        phis = [builder.phi(first.type) for first in state]
+        for phi, first in zip(phis, state, strict=True):
+            phi.add_incoming(first, entry)
+        following = builder.add(phis[0], _I64(step))
+        builder.cbranch(builder.icmp_signed("<=", following, last), body, done)
+        builder.position_at_end(body)
+        rows = SUMS // self.vectors
+        words, totals = phis[1 : 1 + rows], phis[1 + rows :]
+        for first in range(0, step, QUAD):
+            at = [builder.gep(word, [_I64(first)]) for word in words]
+            if step == 1:
+                codes = [[single(builder, self.lane, word, place["low"])] for word in at]
+            else:
+                codes = [_four(builder, self.lane, word, place["low"]) for word in at]
+            for one in zip(*codes, strict=True):
+                totals = self._grown(totals, list(one))
+        words = [builder.gep(word, [_I64(step)]) for word in words]
+        for phi, value in zip(phis, [following, *words, *totals], strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return phis
+
+    def add(self) -> None:
+        """All rows, `SUMS // vectors` at a time."""
+        builder, lane, place = self.builder, self.lane, self.place
+        together, block = SUMS // self.vectors, self.vectors * lane.lanes
+        with cgutils.for_range_slice(builder, ZERO, place["rows"], _I64(together), _I64) as (i, _):
+            words = [
+                builder.gep(place["word"], [builder.mul(builder.add(i, _I64(r)), place["step"])])
+                for r in range(together)
+            ]
+            state = [ZERO, *words, *[lane.start] * SUMS]
+            for step in (QUAD, 1):
+                state = self._loop(step, state, place["count"])
+            for r in range(together):
+                row = builder.add(i, _I64(r))
+                skipped = builder.load(builder.gep(place["skip"], [row]))
+                with builder.if_then(builder.icmp_unsigned("==", skipped, I8(0))):
+                    sums = builder.gep(place["acc"], [builder.mul(row, _I64(block))])
+                    for v in range(self.vectors):
+                        total = state[1 + together + r * self.vectors + v]
+                        bits = builder.bitcast(total, lane.whole)
+                        target = vector(builder, sums, _I64(v * lane.lanes), lane.whole)
+                        more = builder.sub(bits, lane.start_bits)
+                        more = builder.add(load(builder, target), more)
+                        builder.store(more, target, align=4)
 
 
 def _make_add_terms(truncate: bool) -> Any:
@@ -110,70 +202,37 @@ def _make_add_terms(truncate: bool) -> Any:
         _typing: Any,
         acc: Any,
         skip: Any,
+        width: Any,
         panel: Any,
-        panel_at: Any,
-        stride: Any,
         words: Any,
         words_at: Any,
         step: Any,
-        factor: Any,
-        row: Any,
+        low: Any,
         count: Any,
     ) -> Any:
         at = types.intp
-        signature = types.void(acc, skip, panel, at, at, words, at, at, factor, row, at)
+        signature = types.void(acc, skip, at, panel, words, at, at, types.uint32, at)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             lane = lane_of(sig.args[0])
-            zero = _I64(0)
-            begin = {
-                i: element(context, builder, sig.args[i], args[i], at)
-                for i, at in (
-                    (0, zero),
-                    (1, zero),
-                    (2, args[3]),
-                    (5, args[6]),
-                    (8, zero),
-                    (9, zero),
-                )
-            }
-            rows = context.make_array(sig.args[1])(context, builder, args[1]).nitems
-            entry = builder.block
-            names = ("row", "sum", "next", "rows_done")
-            loop, add, after, done = (builder.append_basic_block(name) for name in names)
-            builder.cbranch(builder.icmp_signed(">", rows, zero), loop, done)
-            builder.position_at_end(loop)
-            i, sums, word = (
-                builder.phi(_I64),
-                builder.phi(begin[0].type),
-                builder.phi(begin[5].type),
-            )
-            for phi, first in ((i, zero), (sums, begin[0]), (word, begin[5])):
-                phi.add_incoming(first, entry)
-            skipped = builder.load(builder.gep(begin[1], [i]))
-            builder.cbranch(builder.icmp_unsigned("==", skipped, _I8(0)), add, after)
-            builder.position_at_end(add)
+
+            def begin(i: int, at: Any) -> Any:
+                return element(context, builder, sig.args[i], args[i], at)
+
             place = {
-                "panel": begin[2],
-                "stride": args[4],
-                "word": word,
-                "step": args[7],
-                "factor": begin[8],
-                "row": begin[9],
-                "count": args[10],
+                "acc": begin(0, ZERO),
+                "skip": begin(1, ZERO),
+                "rows": context.make_array(sig.args[1])(context, builder, args[1]).nitems,
+                "panel": begin(3, ZERO),
+                "word": begin(4, args[5]),
+                "step": args[6],
+                "low": args[7],
+                "count": args[8],
             }
-            for v, bits in enumerate(_sum_terms(builder, lane, place, truncate)):
-                target = vector(builder, sums, _I64(v * lane.lanes), lane.whole)
-                total = builder.add(load(builder, target), builder.sub(bits, lane.start_bits))
-                builder.store(total, target, align=4)
-            builder.branch(after)
-            builder.position_at_end(after)
-            following = builder.add(i, _I64(1))
-            i.add_incoming(following, after)
-            sums.add_incoming(builder.gep(sums, [_I64(lane.block)]), after)
-            word.add_incoming(builder.gep(word, [_I64(1)]), after)
-            builder.cbranch(builder.icmp_signed("<", following, rows), loop, done)
-            builder.position_at_end(done)
+            for vectors in VECTORS:
+                wanted = builder.icmp_signed("==", args[2], _I64(vectors * lane.lanes))
+                with builder.if_then(wanted):
+                    _Rows(builder, lane, truncate, place | {"vectors": vectors}).add()
             return context.get_dummy_value()
 
         return signature, codegen
@@ -181,18 +240,20 @@ def _make_add_terms(truncate: bool) -> Any:
     return intrinsic(add_terms)
 
 
-#: add_terms_*(acc, skip, panel, panel_at, stride, words, words_at, step, factor, row, count):
-#: for each row i where skip[i] is 0 and each u < count (at least 1), with code =
-#: words[words_at + i + u * step], adds to the block acc[i * block:] the integers
-#: floor (or truncation) of factor[code] * panel[panel_at + u * stride + row[code]:].
-#: acc: int32 or int64; skip: uint8; panel, factor: float32 or float64; words: uint8 or uint16; row:
-#: uint32; 1-D C-contiguous. Exact while the partial sums of a call stay within +-2^22 (2^51).
+#: add_terms_*(acc, skip, width, panel, words, words_at, step, low, count):
+#: for each row i where skip[i] is 0 and each u < count, with word = words[words_at + i * step + u],
+#: adds to the block acc[i * width:] the integers floor (or truncation) of factor * row, where
+#: factor is the float32 with the bits word & ~low, and row starts (word & low) * 8 bytes into the
+#: panel.
+#: acc: int32 or int64; skip: uint8, as many as rows, a multiple of SUMS / vectors of a block;
+#: width: columns of a block, 1, 2 or 4 vectors; panel: float32 or float64; words: uint32; 1-D
+#: C-contiguous. Exact while the partial sums of a call stay within +-2^22 (2^51).
 add_terms_floor = _make_add_terms(truncate=False)
 add_terms_toward_zero = _make_add_terms(truncate=True)
 
 
-def _peak(_typing: Any, acc: Any, acc_at: Any, rows: Any) -> Any:
-    """Integer P with P <= max |acc| <= P + 1 over `rows` (at least 1) blocks from acc[acc_at:].
+def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any) -> Any:
+    """Integer P with P <= max |x| <= P + 1 over acc[acc_at:][:count], some whole vectors.
 
     It is the largest x ^ (x >> top bit).
     """
@@ -201,21 +262,17 @@ def _peak(_typing: Any, acc: Any, acc_at: Any, rows: Any) -> Any:
         lane = lane_of(sig.args[0])
         sums = element(context, builder, sig.args[0], args[0], args[1])
         entry = builder.block
-        loop, done = (builder.append_basic_block(name) for name in ("rows", "peak"))
+        loop, done = (builder.append_basic_block(name) for name in ("sums", "peak"))
         builder.branch(loop)
         builder.position_at_end(loop)
-        i, place = builder.phi(_I64), builder.phi(sums.type)
-        most = builder.phi(lane.whole)
-        for phi, first in ((i, _I64(0)), (place, sums), (most, lane.constant(0))):
-            phi.add_incoming(first, entry)
-        most_now = most
-        for v in range(0, lane.block, lane.lanes):
-            value = load(builder, vector(builder, place, _I64(v), lane.whole))
-            size = builder.xor(value, builder.ashr(value, lane.constant(8 * lane.item_bytes - 1)))
-            most_now = _larger(builder, most_now, size)
-        following = builder.add(i, _I64(1))
+        i, most = builder.phi(_I64), builder.phi(lane.whole)
+        i.add_incoming(ZERO, entry)
+        most.add_incoming(lane.constant(0), entry)
+        value = load(builder, vector(builder, sums, i, lane.whole))
+        size = builder.xor(value, builder.ashr(value, lane.constant(8 * lane.item_bytes - 1)))
+        most_now = _larger(builder, most, size)
+        following = builder.add(i, _I64(lane.lanes))
         i.add_incoming(following, loop)
-        place.add_incoming(builder.gep(place, [_I64(lane.block)]), loop)
         most.add_incoming(most_now, loop)
         builder.cbranch(builder.icmp_signed("<", following, args[2]), loop, done)
         builder.position_at_end(done)

@@ -23,6 +23,7 @@ if PLAIN:
         read_16,
         read_32,
         set_rounding,
+        spread,
         step_terms_floor,
         step_terms_toward_zero,
         turn_8,
@@ -44,6 +45,7 @@ else:
         read_8,
         read_16,
         read_32,
+        spread,
         turn_8,
         turn_16,
     )
@@ -76,6 +78,7 @@ __all__ = [
     "read_16",
     "read_32",
     "set_rounding",
+    "spread",
     "step_terms_floor",
     "step_terms_toward_zero",
     "turn_8",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lnsim.kernels import matmul, matmul_counted
 from lnsim.kernels.cpu import wide_product
-from lnsim.kernels.emit import BLOCK_BYTES
+from lnsim.kernels.emit import VECTOR_BYTES, VECTORS
 from lnsim.kernels.fma import FMA_STEPS
 from lnsim.kernels.terms import term_table
 from lnsim.lns.array import FloatArray, IntArray
@@ -28,7 +28,7 @@ from lnsim.lns.format import (
     IntFormat,
 )
 
-BLOCK = BLOCK_BYTES // 4  # columns of a block in 32-bit lanes
+BLOCK = VECTORS[0] * VECTOR_BYTES // 4  # columns of a block in 32-bit lanes
 
 SHAPES = [
     (1, 1, 1),

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lnsim.kernels import matmul, matmul_counted
 from lnsim.kernels.cpu import wide_product
-from lnsim.kernels.emit import BLOCK_BYTES
+from lnsim.kernels.emit import VECTOR_BYTES, VECTORS
 from lnsim.kernels.terms import term_table
 from lnsim.lns.array import LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath
 from lnsim.lns.format import LNS8, LNSFormat
 
-BLOCK = BLOCK_BYTES // 4  # columns of a block in 32-bit lanes
+BLOCKS = [VECTOR_BYTES // 4 * vectors for vectors in VECTORS]  # columns in 32-bit lanes
+BLOCK = max(BLOCKS)
 SLOTS = 12  # products of a chunk at gamma 8
 
 # Sizes on both sides of the kernel's boundaries (BLOCK columns, SLOTS products), and primes.
@@ -31,6 +32,8 @@ SHAPES = [
     (7, 67, 13),
     (2, 5, 131),
     (131, 3, 2),
+    *[(5, 17, width + more) for width in BLOCKS for more in (-1, 0, 1)],
+    *[(rows, 21, 16) for rows in (1, 2, 3, 4, 6)],
 ]
 
 DATAPATHS = {

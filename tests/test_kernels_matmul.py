@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lnsim.kernels import matmul, matmul_counted, matmul_real
-from lnsim.kernels.emit import BLOCK_BYTES
-from lnsim.kernels.packing import PANEL_BYTES, cut
+from lnsim.kernels.emit import VECTOR_BYTES, VECTORS
+from lnsim.kernels.packing import PANEL_BYTES, chunk_size, cut
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import FP8_E4M3, INT8, LNS8
@@ -138,16 +138,18 @@ def test_scales_per_row_and_column_do_not_enter_the_accumulators() -> None:
     np.testing.assert_array_equal(scaled, Datapath().to_real(wanted, plain, plain) * factor)
 
 
-@pytest.mark.parametrize("rows", [1, 8, 64])
+@pytest.mark.parametrize("vectors", VECTORS)
+@pytest.mark.parametrize("rows", [1, 8, 64, 256])
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5, 8, 9, 16, 17, 1024])
-def test_chunks_keep_groups_whole_or_end_with_them(lanes: int, rows: int) -> None:
+def test_chunks_keep_groups_whole_or_end_with_them(lanes: int, rows: int, vectors: int) -> None:
     """k is covered once, in order; a group lies in one chunk or ends where a chunk does."""
-    chunks = cut(3000, lanes, rows)
+    chunks = cut(3000, lanes, chunk_size(rows, vectors))
     assert chunks.start[0] == 0
     assert chunks.start[-1] == 3000
     sizes = np.diff(chunks.start)
     assert (sizes > 0).all()
-    assert sizes.max() * rows * BLOCK_BYTES <= max(PANEL_BYTES, rows * BLOCK_BYTES)
+    row_bytes = rows * vectors * VECTOR_BYTES
+    assert sizes.max() * row_bytes <= max(PANEL_BYTES, row_bytes)
     if chunks.group:
         assert chunks.group == lanes
         assert (chunks.start[:-1] % lanes == 0).all()

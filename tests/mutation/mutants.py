@@ -172,11 +172,15 @@ MUTANTS = (
         "a bound on what a chunk can add is too small: saturation is missed",
     ),
     Mutant(
-        "kernels/vector.py", "total = builder.add(load(builder, target), "
-        "builder.sub(bits, lane.start_bits))",
-        "total = builder.sub(load(builder, target), builder.sub(lane.start_bits, bits))\n"
-        "                total = builder.add(total, lane.constant(1))", _FAST,
+        "kernels/vector.py", "more = builder.sub(bits, lane.start_bits)",
+        "more = builder.sub(bits, builder.sub(lane.start_bits, lane.constant(1)))", _FAST,
         "every chunk adds one too many",
+    ),
+    Mutant(
+        "kernels/moves.py",
+        "value = builder.add(builder.load(builder.gep(entries, [code])), moved)",
+        "value = builder.load(builder.gep(entries, [code]))", _FAST,
+        "every product of a chunk reads the first one's panel",
     ),
     Mutant(
         "kernels/folding.py", "wrapped = builder.ashr(builder.shl(total, spare), spare)",
