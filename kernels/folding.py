@@ -64,15 +64,14 @@ def _make_step_terms(truncate: bool) -> Any:
             left_at = cgutils.alloca_once(builder, lane.flags)
             term_at = cgutils.alloca_once(builder, lane.whole)
 
-            def add_product(i: Any, u: Any, v: Any) -> None:
+            def product(i: Any, u: Any, v: Any) -> Any:
                 word = builder.gep(begun[5], [builder.add(builder.mul(i, step), u)])
                 factor, offset = single(builder, lane, word, low)
                 start = builder.udiv(builder.shl(offset, _I64(3)), _I64(lane.item_bytes))
                 other = builder.add(start, v)
                 other = load(builder, vector(builder, begun[4], other, lane.real))
                 term = add_term(builder, lane, truncate, lane.start, factor, other)
-                moved = builder.sub(builder.bitcast(term, lane.whole), lane.start_bits)
-                builder.store(builder.add(builder.load(term_at), moved), term_at)
+                return builder.sub(builder.bitcast(term, lane.whole), lane.start_bits)
 
             def fold() -> None:
                 total = builder.add(builder.load(sum_at), builder.load(term_at))
@@ -88,11 +87,12 @@ def _make_step_terms(truncate: bool) -> Any:
                 builder.store(load(builder, place), sum_at)
                 builder.store(builder.load(flag, align=1), left_at)
                 with cgutils.for_range_slice(builder, ZERO, count, group, _I64) as (first, _):
-                    builder.store(lane.constant(0), term_at)
-                    end = builder.add(first, group)
+                    builder.store(product(i, first, v), term_at)
+                    second, end = builder.add(first, _I64(1)), builder.add(first, group)
                     last = builder.select(builder.icmp_signed("<", count, end), count, end)
-                    with cgutils.for_range(builder, last, first) as inner:
-                        add_product(i, inner.index, v)
+                    with cgutils.for_range(builder, last, second) as inner:
+                        more = product(i, inner.index, v)
+                        builder.store(builder.add(builder.load(term_at), more), term_at)
                     fold()
                 builder.store(builder.load(sum_at), place, align=4)
                 builder.store(builder.load(left_at), flag, align=1)

@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import element, lane_of, load, vector
+from .emit import QUAD, ZERO, element, lane_of, load, vector
 
 TILE = 8  # rows of a table that `expand_8` transposes at a time
 
@@ -250,15 +250,28 @@ def _spread(
         entries = element(context, builder, sig.args[0], args[0], _I64(0))
         source = element(context, builder, sig.args[1], args[1], args[2])
         target = element(context, builder, sig.args[4], args[4], args[5])
-        with cgutils.for_range(builder, args[6]) as row:
-            line = builder.gep(source, [row.index])
-            result = builder.gep(target, [builder.mul(row.index, args[7])])
-            with cgutils.for_range(builder, args[7]) as product:
-                code = builder.gep(line, [builder.mul(product.index, args[3])])
-                code = builder.zext(builder.load(code), _I64)
-                moved = builder.mul(builder.trunc(product.index, _I32), args[8])
-                value = builder.add(builder.load(builder.gep(entries, [code])), moved)
-                builder.store(value, builder.gep(result, [product.index]))
+        step, rows, count, stride = args[3], args[6], args[7], args[8]
+
+        def spread_products(first: Any, together: int) -> None:
+            """Products first, first + 1, ... of all rows, `together` at a time."""
+            number = [builder.add(first, _I64(u)) for u in range(together)]
+            lines = [builder.gep(source, [builder.mul(u, step)]) for u in number]
+            moved = [builder.mul(builder.trunc(u, _I32), stride) for u in number]
+            start = builder.gep(target, [first])
+            with cgutils.for_range(builder, rows) as row:
+                result = builder.gep(start, [builder.mul(row.index, count)])
+                for u in range(together):
+                    code = builder.load(builder.gep(lines[u], [row.index]))
+                    word = builder.load(builder.gep(entries, [builder.zext(code, _I64)]))
+                    place = builder.gep(result, [_I64(u)])
+                    builder.store(builder.add(word, moved[u]), place)
+
+        rest = builder.srem(count, _I64(QUAD))
+        even = builder.sub(count, rest)
+        with cgutils.for_range_slice(builder, ZERO, even, _I64(QUAD), _I64) as (u, _):
+            spread_products(u, QUAD)
+        with cgutils.for_range(builder, count, even) as last:
+            spread_products(last.index, 1)
         return context.get_dummy_value()
 
     return signature, codegen
