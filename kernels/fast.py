@@ -149,11 +149,16 @@ def run_tasks(  # type: ignore[no-untyped-def]
     """
     tasks = -(-height // task_rows) * index.shape[0]
     counts = np.zeros(tasks, np.int64)
+    if tasks == 1:  # to hand out a single task takes longer than a small one
+        counts[0] = _run_task(
+            np.int64(0), words, sizes, height, task_rows, width, index, left, left_ceiling, right,
+            tables, cuts, rule, acc, left_range, bound,
+        )  # fmt: skip
+        return counts
     for task in prange(tasks):
         counts[task] = _run_task(
             np.int64(task), words, sizes, height, task_rows, width, index, left, left_ceiling,
-            right, tables,
-            cuts, rule, acc, left_range, bound,
+            right, tables, cuts, rule, acc, left_range, bound,
         )  # fmt: skip
     return counts
 

@@ -6,6 +6,7 @@ from numba import njit, prange
 from .which import put_column, put_row
 
 _ROWS = 16  # of a tile that is turned while it is in the first-level cache
+_PART = 64  # rows of a task
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -30,6 +31,57 @@ def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
     return total
 
 
+@njit(cache=True, nogil=True)
+def _finish_bins(acc, constants, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+    """`finish` of some rows where several accumulators make an output."""
+    width, bins = acc.shape[2], constants.size
+    total, one = np.empty(1, np.int64), np.empty(1, out.dtype)
+    for i in range(first, last):
+        for j in range(column_at.size):
+            total[0] = 0
+            for m in range(bins):
+                column = j * bins + m
+                total[0] += constants[m] * acc[column // width, i, column % width]
+            put_row(total, 0, 1, one, 0, 1, scale)
+            out[row_at[i] + column_at[j]] = one[0]
+
+
+@njit(cache=True, nogil=True)
+def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+    """`finish` of at most _ROWS rows where an accumulator is an output."""
+    width, columns, flat = acc.shape[2], column_at.size, acc.ravel()
+    even = row_at[last - 1] - row_at[first] == last - 1 - first  # rows are neighbours
+    one = np.empty(_ROWS, out.dtype)
+    for block in range(acc.shape[0]):
+        start, base = block * width, block * acc.shape[1] * width
+        here = min(width, columns - start)
+        if unit_columns:
+            for i in range(first, last):
+                at = row_at[i] + column_at[start]
+                put_row(flat, base + i * width, 1, out, at, here, scale)
+            continue
+        for j in range(here):
+            at = base + first * width + j
+            if even:
+                target = row_at[first] + column_at[start + j]
+                put_column(flat, at, width, out, target, last - first, scale)
+            else:
+                put_column(flat, at, width, one, 0, last - first, scale)
+                for i in range(first, last):
+                    out[row_at[i] + column_at[start + j]] = one[i - first]
+
+
+@njit(cache=True, nogil=True)
+def _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+    """`finish` of rows first..last-1."""
+    if constants.size > 1 or constants[0] != 1:
+        _finish_bins(acc, constants, row_at, column_at, scale, out, first, last)
+    else:
+        for i in range(first, last, _ROWS):
+            end = min(last, i + _ROWS)
+            _finish_rows(acc, unit_columns, row_at, column_at, scale, out, i, end)
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
     """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
@@ -39,37 +91,11 @@ def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type
     int64 takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its
     first.
     """
-    width, rows, columns, bins = acc.shape[2], row_at.size, column_at.size, constants.size
-    flat = acc.ravel()
-    for task in prange(-(-rows // _ROWS)):
-        first, last = task * _ROWS, min(rows, (task + 1) * _ROWS)
-        if bins > 1 or constants[0] != 1:
-            total, one = np.empty(1, np.int64), np.empty(1, out.dtype)
-            for i in range(first, last):
-                for j in range(columns):
-                    total[0] = 0
-                    for m in range(bins):
-                        column = j * bins + m
-                        total[0] += constants[m] * acc[column // width, i, column % width]
-                    put_row(total, 0, 1, one, 0, 1, scale)
-                    out[row_at[i] + column_at[j]] = one[0]
-            continue
-        for block in range(acc.shape[0]):
-            start, base = block * width, block * acc.shape[1] * width
-            here = min(width, columns - start)
-            if unit_columns:
-                for i in range(first, last):
-                    at = row_at[i] + column_at[start]
-                    put_row(flat, base + i * width, 1, out, at, here, scale)
-                continue
-            even = row_at[last - 1] - row_at[first] == last - 1 - first  # rows are neighbours
-            one = np.empty(_ROWS, out.dtype)
-            for j in range(here):
-                at = base + first * width + j
-                if even:
-                    target = row_at[first] + column_at[start + j]
-                    put_column(flat, at, width, out, target, last - first, scale)
-                else:
-                    put_column(flat, at, width, one, 0, last - first, scale)
-                    for i in range(first, last):
-                        out[row_at[i] + column_at[start + j]] = one[i - first]
+    rows = row_at.size
+    if rows <= _PART:
+        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, 0, rows)
+        return
+    for task in prange(-(-rows // _PART)):
+        first = np.int64(task) * _PART
+        last = min(rows, first + _PART)
+        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, first, last)

@@ -7,7 +7,7 @@ the copy: each code appears in many patches).
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,7 @@ from .gather import gather
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Codes:
+class Codes(NamedTuple):
     """Codes as the kernels read them; rows are what is kept of an operand, k what is summed."""
 
     memory: npt.NDArray[Any]  #: 1-D C-contiguous, unsigned

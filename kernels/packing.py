@@ -137,11 +137,42 @@ def pack_left(  # type: ignore[no-untyped-def]
     product u in row i is at i * count + u: word_of[code] + u * stride. Rows up to `height` are
     zeros. largest[i // PACKED, k]: the largest code & mask of those rows.
     """
+    if largest.shape[0] == 1:
+        _pack_rows(
+            memory, row_at, k_at, layout, mask, start, word_of, stride, height, np.int64(0),
+            words, largest[0],
+        )  # fmt: skip
+        return
     for task in prange(largest.shape[0]):
         _pack_rows(
             memory, row_at, k_at, layout, mask, start, word_of, stride, height,
             np.int64(task) * PACKED, words, largest[task],
         )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _pack_block(  # type: ignore[no-untyped-def]
+    memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, block, out, peaks
+):
+    """`pack_right` for one block; out, peaks: its line of index and peaks."""
+    first = block * width // bins
+    columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
+    real = min(width, column_at.size * bins - block * width)
+    codes = np.empty(columns, np.uint16)
+    for k in range(peaks.size):
+        at = k * width
+        target, here = (out, at) if bins == 1 else (codes, 0)
+        read_runs(memory, k_at[k], column_at, first, target, here, columns, piece)
+        peaks[k] = ceiling[largest_code(target, here, mask, columns)]
+        if bins > 1:
+            column, own = 0, block * width % bins
+            for j in range(real):
+                out[at + j] = codes[column] * bins + own
+                own += 1
+                if own == bins:
+                    column, own = column + 1, 0
+        for j in range(real, width):
+            out[at + j] = padding
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -154,24 +185,14 @@ def pack_right(  # type: ignore[no-untyped-def]
     it divides a block, and is 1 where there are bins. peaks[block, k]: the largest entry that the
     block's codes can have.
     """
-    products = peaks.shape[1]
+    if index.shape[0] == 1:
+        _pack_block(
+            memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, np.int64(0),
+            index[0], peaks[0],
+        )  # fmt: skip
+        return
     for block in prange(index.shape[0]):
-        out = index[block]
-        first = block * width // bins
-        columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
-        real = min(width, column_at.size * bins - block * width)
-        codes = np.empty(columns, np.uint16)
-        for k in range(products):
-            at = k * width
-            target, here = (out, at) if bins == 1 else (codes, 0)
-            read_runs(memory, k_at[k], column_at, first, target, here, columns, piece)
-            peaks[block, k] = ceiling[largest_code(target, here, mask, columns)]
-            if bins > 1:
-                column, own = 0, block * width % bins
-                for j in range(real):
-                    out[at + j] = codes[column] * bins + own
-                    own += 1
-                    if own == bins:
-                        column, own = column + 1, 0
-            for j in range(real, width):
-                out[at + j] = padding
+        _pack_block(
+            memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, np.int64(block),
+            index[block], peaks[block],
+        )  # fmt: skip

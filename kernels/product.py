@@ -1,7 +1,7 @@
 """One integer product by the fast kernel: slabs of rows, columns and k, packed, run, finished."""
 
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -29,8 +29,7 @@ _WORD_BYTES = 4
 replayed_rows = 0  #: rows of chunks replayed so far in this process, for tests and `bench`
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class Target(NamedTuple):
     """Where the result goes: output (i, j) to memory[row_at[i] + column_at[j]]."""
 
     memory: npt.NDArray[Any]  #: 1-D C-contiguous, int64, or float32 with a scale
@@ -87,6 +86,7 @@ def gemm_terms(
     return overflowed
 
 
+@lru_cache(maxsize=4096)
 def block_vectors(columns: int, terms: TermTable) -> int:
     """Return the vectors of a block, one of VECTORS, for which the product should cost least."""
 
