@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
+from .bins import gemm_bins
 from .emit import VECTOR_BYTES, VECTORS
 from .fast import floors_downward
 from .float_gemm import gemm_float
@@ -21,6 +22,7 @@ from .product import Target, block_vectors, gemm_terms, padded
 from .terms import TermTable, term_tables
 from .threads import parallel
 from .values import nearest_float32
+from .weights import WeightedTable, weighted_tables
 from .wide import gemm_fixed, gemm_log
 
 Counted = tuple[Any, int]
@@ -131,11 +133,25 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
     if (straight is None and turned is None) or not trusted():
         return None
     left, right = left_codes(a), right_codes(b)
+    weighted = _weighted(a, b, datapath)
     with parallel(_products(a, b), _FAST_GRAIN):
+        if weighted is not None and straight is not None:
+            return gemm_bins(left, right, weighted, straight, rule, target)
         if straight is None or _cost(columns, rows, turned) < _cost(rows, columns, straight):
             assert turned is not None
             return gemm_terms(right, left, turned, rule, target.turned())
         return gemm_terms(left, right, straight, rule, target)
+
+
+def _weighted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> WeightedTable | None:
+    """The tables of `bins.py`, for style "bins" with more than one."""
+    if not isinstance(datapath, Datapath) or datapath.accumulator.style != "bins":
+        return None
+    assert isinstance(a.fmt, LNSFormat)
+    assert isinstance(b.fmt, LNSFormat)
+    if len(datapath.resolve(a.fmt, b.fmt).constants) == 1:
+        return None
+    return weighted_tables(datapath, a.fmt, b.fmt)[0]
 
 
 @cache

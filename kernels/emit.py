@@ -32,6 +32,13 @@ class Lane:
         self.start = ir.Constant(self.real, [_START[item_bytes]] * self.lanes)
         self.start_bits = self.constant(_START_BITS[item_bytes])
 
+    def halves(self, builder: Any, whole: Any) -> list[Any]:
+        """The lower and the upper half of a vector of this lane's integers."""
+        half = self.lanes // 2
+        kind = ir.VectorType(I32, half)
+        masks = [ir.Constant(kind, list(range(at, at + half))) for at in (0, half)]
+        return [builder.shuffle_vector(whole, whole, mask) for mask in masks]
+
     def constant(self, value: int) -> Any:
         """`value` in every integer lane."""
         return ir.Constant(self.whole, [value] * self.lanes)

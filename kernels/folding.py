@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 from .emit import I8 as _I8
 from .emit import I64 as _I64
 from .emit import ZERO, Lane, element, lane_of, load, splat, vector
-from .vector import add_term, single
+from .rows import add_term, single
 
 
 def _folded(builder: Any, lane: Lane, total: Any, limits: list[Any]) -> tuple[Any, Any]:

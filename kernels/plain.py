@@ -74,6 +74,33 @@ add_terms_floor, step_terms_floor = _make_terms(truncate=False)
 add_terms_toward_zero, step_terms_toward_zero = _make_terms(truncate=True)
 
 
+def _make_weighted(truncate: bool) -> Any:
+    @njit(cache=True, nogil=True)
+    def add_weighted(  # type: ignore[no-untyped-def]
+        acc, size, skip, panel, weights, words, words_at, step, low, count
+    ):
+        """As `weighted.add_weighted_floor` or `add_weighted_toward_zero`."""
+        width = acc.size // skip.size
+        bits, weight = np.empty(1, np.uint32), weights.view(np.int32)
+        factor = bits.view(np.float32)
+        for i in range(skip.size):
+            for u in range(0 if skip[i] else count):
+                word = words[words_at + i * step + u]
+                bits[0] = word & ~low
+                value = np.float64(factor[0])
+                start = np.int64(word & low) * 8 // panel.itemsize
+                for j in range(width):
+                    term = value * np.float64(panel[start + j])
+                    whole = np.int64(term if truncate else math.floor(term)) * weight[start + j]
+                    acc[i * width + j] += whole
+                    size[i * width + j] += abs(whole)
+
+    return add_weighted
+
+
+add_weighted_floor, add_weighted_toward_zero = _make_weighted(False), _make_weighted(True)
+
+
 @njit(cache=True, nogil=True)
 def peak(acc, acc_at, count):  # type: ignore[no-untyped-def]
     """As `vector.peak`."""
@@ -149,7 +176,7 @@ turn_8, turn_16 = _make_turn(8), _make_turn(16)
 
 @njit(cache=True, nogil=True)
 def put_column(acc, at, acc_step, out, out_at, count, scale):  # type: ignore[no-untyped-def]
-    """As `moves.put_column`."""
+    """As `results.put_column`."""
     for i in range(count):
         value = acc[at + i * acc_step]
         out[out_at + i] = value if scale == 0 else np.float64(value) * scale
@@ -157,5 +184,5 @@ def put_column(acc, at, acc_step, out, out_at, count, scale):  # type: ignore[no
 
 @njit(cache=True, nogil=True)
 def put_row(acc, at, _acc_step, out, out_at, count, scale):  # type: ignore[no-untyped-def]
-    """As `moves.put_row`."""
+    """As `results.put_row`."""
     put_column(acc, at, 1, out, out_at, count, scale)

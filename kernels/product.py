@@ -15,7 +15,8 @@ from .gather import piece_of
 from .operands import Codes
 from .packing import chunk_size, cut, place_words
 from .slab import run_slab
-from .terms import UNIT, TermTable
+from .terms import TermTable
+from .words import UNIT
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
 # What a slab may hold, in bytes: accumulators with their flags, words of a, packed b. The least

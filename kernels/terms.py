@@ -24,12 +24,12 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, IntDatapath, LNSMac
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .emit import VECTOR_BYTES, VECTORS
+from .emit import VECTOR_BYTES
 from .lookup import float_parts
 from .moves import TILE
+from .words import low_bits, words_of
 
 CLAMP = 60
-UNIT = 8  # bytes, of an offset in a word
 MAX_ROWS = 256  # of a panel; a finer gamma takes the general kernel (bench: g256 against g512)
 MAX_ENTRIES = 1 << 22  # of the table: 16 MiB in float32
 MAX_CODES = 1 << 16  # table rows that a uint16 can name
@@ -87,19 +87,6 @@ class TermTable:
             object.__setattr__(self, name, value)
 
 
-def _words(factor: Float64, row: Int64) -> dict[int, npt.NDArray[np.uint32]]:
-    """The words of a's codes for every width of a block; see TermTable."""
-    bits = factor.astype(np.float32).view(np.uint32)
-    offset = row * (VECTOR_BYTES // UNIT)
-    return {vectors: (bits | offset * vectors).astype(np.uint32) for vectors in VECTORS}
-
-
-def _low(factor: Float64) -> np.uint32:
-    """The low bits that no factor has as a float32: 24 bits of significand, 16 at most."""
-    bits = int(np.bitwise_or.reduce(factor.astype(np.float32).view(np.uint32)))
-    return np.uint32(min((bits & -bits) - 1, 0xFFFF) if bits else 0xFFFF)
-
-
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
     """Take the codes of `fmt` apart for a datapath of `gamma` = fmt.gamma * ratio."""
     code = np.arange(1 << fmt.bits)
@@ -114,7 +101,7 @@ def _signed(magnitude: Float64, operand: Operand) -> Float64:
     return np.where(operand.zero, 0.0, np.where(operand.negative, -held, held))
 
 
-def _lns_terms(
+def lns_terms(
     mac: LNSMac, left: LNSFormat, right: LNSFormat, bins: bool
 ) -> tuple[Float64, Int64, Float64]:
     """(factor, row, table) of two logarithmic formats; the table is (codes of b, rows, bins)."""
@@ -186,7 +173,7 @@ def _terms(
         rows = min(a.gamma, 1 << a.exponent_bits)
         if rows > MAX_ROWS or (rows * len(constants)) << b.bits > MAX_ENTRIES:
             return None
-        return _lns_terms(mac, a, b, bins), mac.product_bits, mac.shift, constants
+        return lns_terms(mac, a, b, bins), mac.product_bits, mac.shift, constants
     if isinstance(datapath, IntDatapath):
         assert isinstance(a, IntFormat)
         assert isinstance(b, IntFormat)
@@ -206,9 +193,7 @@ def _significand_bits(fmt: Format) -> int:
     return fmt.bits if isinstance(fmt, IntFormat) else 0
 
 
-def _lane_type(
-    rule: Accumulator, term_bits: int, significand_bits: int, short: bool
-) -> type | None:
+def lane_type(rule: Accumulator, term_bits: int, significand_bits: int, short: bool) -> type | None:
     """float32 or float64 lanes, whichever holds terms, products and sums; None: neither does.
 
     Toward zero multiplies before it rounds, so the product itself must be exact.
@@ -262,24 +247,37 @@ def term_table(
     (factor, row, table), product_bits, shift, constants = terms
     term_bits = product_bits - shift
     short = rule.bits == 32 and term_bits + products_bits < 32
-    lane = _lane_type(rule, term_bits, _significand_bits(a) + _significand_bits(b), short)
+    lane = lane_type(rule, term_bits, _significand_bits(a) + _significand_bits(b), short)
     if lane is None:
         return None
+    return assembled(datapath, (a, b), (factor, row, table), constants, lane)
+
+
+def assembled(
+    datapath: AnyDatapath,
+    formats: tuple[Format, Format],
+    terms: tuple[Float64, Int64, Float64],
+    constants: tuple[int, ...],
+    lane: type,
+) -> TermTable | None:
+    """The table of `terms` for the kernel; None with more entries than a uint16 can name."""
+    (a, b), (factor, row, table) = formats, terms
     codes, rows, bins = table.shape
-    width = rows if rows in (1, 2, 4) else -(-rows // TILE) * TILE
-    entries = np.zeros((codes * bins, width), lane)
+    entries = np.zeros((codes * bins, _padded_rows(rows)), lane)
     entries[:, :rows] = table.transpose(0, 2, 1).reshape(codes * bins, rows)
     empty = np.flatnonzero(~entries.any(axis=1))
     if not empty.size:  # a format without zero: a row of its own
-        entries = np.vstack([entries, np.zeros((1, width), lane)])
+        entries = np.vstack([entries, np.zeros((1, entries.shape[1]), lane)])
         empty = np.array([codes * bins])
     if entries.shape[0] > MAX_CODES:
         return None
     peak = np.abs(table).max(axis=(1, 2))
     left, right = _ceiling(a, np.abs(factor)), _ceiling(b, peak)
+    rule = datapath.accumulator
+    assert isinstance(rule, Accumulator)
     return TermTable(
-        _words(factor, row),
-        _low(factor),
+        words_of(factor, row),
+        low_bits(factor),
         np.ascontiguousarray(entries),
         (left[1], right[1]),
         (np.dtype(f"u{a.code_dtype.itemsize}").type(left[0]), np.uint16(right[0])),
@@ -287,3 +285,8 @@ def term_table(
         np.array(constants, np.int64),
         _limits(rule, np.int32 if lane is np.float32 else np.int64),
     )
+
+
+def _padded_rows(rows: int) -> int:
+    """Rows of a table as `expand_R` takes them."""
+    return rows if rows in (1, 2, 4) else -(-rows // TILE) * TILE

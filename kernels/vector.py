@@ -19,25 +19,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .emit import (
-    I8,
-    QUAD,
-    SUMS,
-    VECTORS,
-    ZERO,
-    Lane,
-    element,
-    function,
-    lane_of,
-    load,
-    splat,
-    vector,
-)
 from .emit import I32 as _I32
 from .emit import I64 as _I64
+from .emit import VECTORS, ZERO, element, function, lane_of, load, vector
+from .rows import TermRows
 
 DOWN, NEAREST = 3, 1  # LLVM's names of the rounding modes
 
@@ -66,133 +53,6 @@ def _keep_apart(_typing: Any) -> Any:
 
 
 keep_apart: Any = intrinsic(_keep_apart)
-
-
-def add_term(builder: Any, lane: Lane, truncate: bool, total: Any, factor: Any, row: Any) -> Any:
-    """The running sum `total` after the product factor * row, rounded."""
-    suffix = f"v{lane.lanes}f{8 * lane.item_bytes}"
-    if truncate:
-        trunc = function(builder, f"llvm.trunc.{suffix}", lane.real, [lane.real])
-        return builder.fadd(total, builder.call(trunc, [builder.fmul(factor, row)]))
-    fma = function(builder, f"llvm.fma.{suffix}", lane.real, [lane.real] * 3)
-    return builder.call(fma, [factor, row, total])
-
-
-def _four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]]:
-    """[(factor in every lane, offset of the panel's row in units of 8 bytes)] of QUAD words."""
-    # Offsets are loaded before the vector, else LLVM takes them out of it, which is slower.
-    long_low, pairs = builder.zext(low, _I64), builder.bitcast(place, _I64.as_pointer())
-    offsets = []
-    for j in range(0, QUAD, 2):
-        pair = builder.load(builder.gep(pairs, [_I64(j // 2)]), align=4)
-        offsets += [builder.and_(at, long_low) for at in (pair, builder.lshr(pair, _I64(32)))]
-    kind = ir.VectorType(_I32, lane.lanes)
-    words = load(builder, builder.bitcast(place, ir.VectorType(_I32, QUAD).as_pointer()))
-    # Every QUAD lanes hold the four words, so that a factor is spread by a shuffle within those.
-    around = ir.Constant(kind, [i % QUAD for i in range(lane.lanes)])
-    words = builder.shuffle_vector(words, words, around)
-    bits = builder.and_(words, splat(builder, builder.not_(low), kind))
-    factors = builder.bitcast(bits, ir.VectorType(ir.FloatType(), lane.lanes))
-    if lane.item_bytes == 8:
-        factors = builder.fpext(factors, lane.real)
-    found = []
-    for j, offset in enumerate(offsets):
-        spread = ir.Constant(kind, [i - i % QUAD + j for i in range(lane.lanes)])
-        found.append((builder.shuffle_vector(factors, factors, spread), offset))
-    return found
-
-
-def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
-    """(factor in every lane, offset of the panel's row in units of 8 bytes) of one word."""
-    word = builder.load(place)
-    factor = builder.bitcast(builder.and_(word, builder.not_(low)), ir.FloatType())
-    factor = factor if lane.item_bytes == 4 else builder.fpext(factor, lane.scalar)
-    return splat(builder, factor, lane.real), builder.zext(builder.and_(word, low), _I64)
-
-
-class _Rows:
-    """Emits the products of some neighbouring rows: rows * vectors sums stay in registers."""
-
-    def __init__(self, builder: Any, lane: Lane, truncate: bool, place: dict[str, Any]) -> None:
-        self.builder, self.lane, self.truncate = builder, lane, truncate
-        self.place, self.vectors = place, place["vectors"]
-
-    def _row(self, offset: Any) -> list[Any]:
-        """The vectors of the panel's row that starts after `offset` * 8 bytes."""
-        builder = self.builder
-        data = builder.bitcast(self.place["panel"], I8.as_pointer())
-        data = builder.gep(data, [builder.shl(offset, _I64(3))])
-        source = builder.bitcast(data, self.lane.real.as_pointer())
-        return [load(builder, builder.gep(source, [_I64(v)])) for v in range(self.vectors)]
-
-    def _grown(self, totals: list[Any], codes: list[tuple[Any, Any]]) -> list[Any]:
-        """The running sums after one product of each row."""
-        grown = list(totals)
-        for r, (factor, offset) in enumerate(codes):
-            for v, other in enumerate(self._row(offset)):
-                at = r * self.vectors + v
-                grown[at] = add_term(
-                    self.builder, self.lane, self.truncate, totals[at], factor, other
-                )
-        return grown
-
-    def _loop(self, step: int, state: list[Any], last: Any) -> list[Any]:
-        """The products from state[0] on, `step` at a time, while another `step` are left.
-
-        state: number of the product, a word pointer for each row, the sums.
-        """
-        builder, place = self.builder, self.place
-        entry = builder.block
-        head, body, done = (builder.append_basic_block(n) for n in ("head", "terms", "added"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        phis = [builder.phi(first.type) for first in state]
-        for phi, first in zip(phis, state, strict=True):
-            phi.add_incoming(first, entry)
-        following = builder.add(phis[0], _I64(step))
-        builder.cbranch(builder.icmp_signed("<=", following, last), body, done)
-        builder.position_at_end(body)
-        rows = SUMS // self.vectors
-        words, totals = phis[1 : 1 + rows], phis[1 + rows :]
-        for first in range(0, step, QUAD):
-            at = [builder.gep(word, [_I64(first)]) for word in words]
-            if step == 1:
-                codes = [[single(builder, self.lane, word, place["low"])] for word in at]
-            else:
-                codes = [_four(builder, self.lane, word, place["low"]) for word in at]
-            for one in zip(*codes, strict=True):
-                totals = self._grown(totals, list(one))
-        words = [builder.gep(word, [_I64(step)]) for word in words]
-        for phi, value in zip(phis, [following, *words, *totals], strict=True):
-            phi.add_incoming(value, builder.block)
-        builder.branch(head)
-        builder.position_at_end(done)
-        return phis
-
-    def add(self) -> None:
-        """All rows, `SUMS // vectors` at a time."""
-        builder, lane, place = self.builder, self.lane, self.place
-        together, block = SUMS // self.vectors, self.vectors * lane.lanes
-        with cgutils.for_range_slice(builder, ZERO, place["rows"], _I64(together), _I64) as (i, _):
-            words = [
-                builder.gep(place["word"], [builder.mul(builder.add(i, _I64(r)), place["step"])])
-                for r in range(together)
-            ]
-            state = [ZERO, *words, *[lane.start] * SUMS]
-            for step in (QUAD, 1):
-                state = self._loop(step, state, place["count"])
-            for r in range(together):
-                row = builder.add(i, _I64(r))
-                skipped = builder.load(builder.gep(place["skip"], [row]))
-                with builder.if_then(builder.icmp_unsigned("==", skipped, I8(0))):
-                    sums = builder.gep(place["acc"], [builder.mul(row, _I64(block))])
-                    for v in range(self.vectors):
-                        total = state[1 + together + r * self.vectors + v]
-                        bits = builder.bitcast(total, lane.whole)
-                        target = vector(builder, sums, _I64(v * lane.lanes), lane.whole)
-                        more = builder.sub(bits, lane.start_bits)
-                        more = builder.add(load(builder, target), more)
-                        builder.store(more, target, align=4)
 
 
 def _make_add_terms(truncate: bool) -> Any:
@@ -232,7 +92,7 @@ def _make_add_terms(truncate: bool) -> Any:
             for vectors in VECTORS:
                 wanted = builder.icmp_signed("==", args[2], _I64(vectors * lane.lanes))
                 with builder.if_then(wanted):
-                    _Rows(builder, lane, truncate, place | {"vectors": vectors}).add()
+                    TermRows(builder, lane, truncate, place, vectors).add()
             return context.get_dummy_value()
 
         return signature, codegen

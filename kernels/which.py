@@ -6,6 +6,8 @@ if PLAIN:
     from .plain import (
         add_terms_floor,
         add_terms_toward_zero,
+        add_weighted_floor,
+        add_weighted_toward_zero,
         expand_1,
         expand_2,
         expand_4,
@@ -38,8 +40,6 @@ else:
         expand_8,
         largest_code,
         look_up,
-        put_column,
-        put_row,
         read_1,
         read_4,
         read_8,
@@ -49,6 +49,7 @@ else:
         turn_8,
         turn_16,
     )
+    from .results import put_column, put_row
     from .vector import (
         add_terms_floor,
         add_terms_toward_zero,
@@ -56,11 +57,14 @@ else:
         peak,
         set_rounding,
     )
+    from .weighted import add_weighted_floor, add_weighted_toward_zero
 
 __all__ = [
     "PLAIN",
     "add_terms_floor",
     "add_terms_toward_zero",
+    "add_weighted_floor",
+    "add_weighted_toward_zero",
     "expand_1",
     "expand_2",
     "expand_4",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lnsim.kernels import (
     Gathered,
     Place,
+    bins,
     cpu,
     fast,
     matmul_counted,
@@ -84,6 +85,69 @@ def test_bins_of_whole_runs_of_columns_equal_the_general_kernel(columns: int, en
     for guard in (0, 4):
         rule = Accumulator(style="bins", guard=guard)
         replays(a, b, Datapath(Antilog(entries), rule))
+
+
+def weighted_parts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """From now on, whether each part that was tried as weighted sums could stand."""
+    found: list[bool] = []
+    run = bins._part
+
+    def look(*args: Any) -> bool:
+        found.append(run(*args))
+        return found[-1]
+
+    monkeypatch.setattr(bins, "_part", look)
+    return found
+
+
+@pytest.mark.parametrize("rounding", ["floor", "toward_zero"])
+@pytest.mark.parametrize("entries", [2, 4, 8])
+def test_bins_that_cannot_overflow_are_weighted_sums(
+    entries: int, rounding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Normal data needs no bins, in any number of parts; results equal the general kernel."""
+    found = weighted_parts(monkeypatch)
+    rng = np.random.default_rng(entries)
+    a, b = encoded(rng.standard_normal((70, 330))), encoded(rng.standard_normal((330, 70)))
+    datapath = Datapath(Antilog(entries), Accumulator(style="bins", rounding=rounding))
+    for rows, columns, products in ((2048, 512, 1024), (64, 32, 100)):
+        for name, value in (("ROWS", rows), ("COLUMNS", columns), ("PRODUCTS", products)):
+            monkeypatch.setattr(bins, f"PART_{name}", value)
+        assert replays(a, b, datapath) == (0, 0)
+        replays(b.T, a.T, datapath)
+    assert found
+    assert all(found)
+
+
+@pytest.mark.parametrize("sign", [0, 128])
+def test_a_bin_that_is_full_to_the_unit_is_told_from_one_that_overflows(
+    sign: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All products in bin 0, whose constant is the least: the proof holds up to the last unit."""
+    monkeypatch.setattr(bins, "_guess", lambda *_: 0.0)
+    found = weighted_parts(monkeypatch)
+    datapath = Datapath(accumulator=Accumulator(bits=10, guard=3, style="bins"))
+    outcomes = set()
+    for products in range(1, 80):
+        code = np.full((3, products), 120, np.uint8)  # remainder 0
+        code[:, ::3] = 112
+        a, b = LNSArray(code, 0, LNS8), LNSArray(code.T ^ np.uint8(sign), 0, LNS8)
+        _, overflowed = replays(a, b, datapath)
+        full = found[-1]
+        assert not (full and overflowed)
+        outcomes.add((full, bool(overflowed)))
+    assert {(True, False), (False, True)} <= outcomes
+
+
+def test_bins_that_are_likely_to_overflow_are_not_tried_as_weighted_sums(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Long sums go straight to a column a bin."""
+    found = weighted_parts(monkeypatch)
+    rng = np.random.default_rng(1)
+    a, b = encoded(rng.standard_normal((16, 9000))), encoded(rng.standard_normal((9000, 16)))
+    replays(a, b, Datapath(accumulator=Accumulator(style="bins")))
+    assert not found
 
 
 def test_read_only_operands_are_taken_without_compiling_again() -> None:

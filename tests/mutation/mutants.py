@@ -172,7 +172,7 @@ MUTANTS = (
         "a bound on what a chunk can add is too small: saturation is missed",
     ),
     Mutant(
-        "kernels/vector.py", "more = builder.sub(bits, lane.start_bits)",
+        "kernels/rows.py", "more = builder.sub(bits, lane.start_bits)",
         "more = builder.sub(bits, builder.sub(lane.start_bits, lane.constant(1)))", _FAST,
         "every chunk adds one too many",
     ),
@@ -181,6 +181,15 @@ MUTANTS = (
         "value = builder.add(builder.load(builder.gep(entries, [code])), moved)",
         "value = builder.load(builder.gep(entries, [code]))", _FAST,
         "every product of a chunk reads the first one's panel",
+    ),
+    Mutant(
+        "kernels/bins.py", "top = int(table.terms.limits[1]) * table.least",
+        "top = int(table.terms.limits[1]) * table.most", _FAST,
+        "bins are taken to have room that they have not",
+    ),
+    Mutant(
+        "kernels/weights.py", "rest // (mac.gamma // mac.entries)", "rest % mac.entries", _FAST,
+        "a weighted term takes another bin's constant",
     ),
     Mutant(
         "kernels/folding.py", "wrapped = builder.ashr(builder.shl(total, spare), spare)",

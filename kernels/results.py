@@ -1,0 +1,53 @@
+"""Accumulators written as results, as Numba intrinsics (see `vector.py`)."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .emit import I64 as _I64
+from .emit import element
+
+
+def _make_put(unit: bool) -> Any:
+    """Build the intrinsic that writes accumulators as results; unit: side by side."""
+
+    def put(
+        _typing: Any,
+        acc: Any,
+        at: Any,
+        acc_step: Any,
+        out: Any,
+        out_at: Any,
+        count: Any,
+        scale: Any,
+    ) -> Any:
+        signature = types.void(
+            acc, types.intp, types.intp, out, types.intp, types.intp, types.float64
+        )
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            source = element(context, builder, sig.args[0], args[0], args[1])
+            target = element(context, builder, sig.args[3], args[3], args[4])
+            real = isinstance(sig.args[3].dtype, types.Float)
+            with cgutils.for_range(builder, args[5]) as loop:
+                step = loop.index if unit else builder.mul(loop.index, args[2])
+                value = builder.load(builder.gep(source, [step]))
+                if real:
+                    wide = builder.fmul(builder.sitofp(value, ir.DoubleType()), args[6])
+                    value = builder.fptrunc(wide, ir.FloatType())
+                elif value.type != _I64:
+                    value = builder.sext(value, _I64)
+                builder.store(value, builder.gep(target, [loop.index]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return intrinsic(put)
+
+
+#: put_row(acc, at, acc_step, out, out_at, count, scale): out[out_at + i] = acc[at + i], as int64 or
+#: as float32(float64(acc) * scale). `put_column` reads acc[at + i * acc_step].
+put_row, put_column = _make_put(unit=True), _make_put(unit=False)
