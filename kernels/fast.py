@@ -64,7 +64,6 @@ def _tile(  # type: ignore[no-untyped-def]
     for c in range(fold.size):
         k0, count = start[c], start[c + 1] - start[c]
         at = k0 * height + first * count
-        fill_panel(table, table_rows, index, k0 * width, count, width, panel)
         growth = np.int64(growth_of(peaks, k0, k0 + count))
         run = run_of(peaks, k0, k0 + count, chain)
         marked = 0
@@ -73,6 +72,8 @@ def _tile(  # type: ignore[no-untyped-def]
             marked = mark_rows(acc, width, bound, careful, growth, top, chunk, sizes, right)
         else:
             bound += growth
+        # last, since to measure sums pushes a panel out of the first-level cache
+        fill_panel(table, table_rows, index, k0 * width, count, width, panel)
         for u in range(0, count, run):
             here = min(run, count - u)
             if zeroward:

@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit, prange
 
-from .which import put_column, put_row
+from .moves import TILE
+from .which import put_column, put_row, put_tile
 
 _ROWS = 16  # of a tile that is turned while it is in the first-level cache
 _PART = 64  # rows of a task
@@ -72,14 +73,33 @@ def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):
 
 
 @njit(cache=True, nogil=True)
+def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+    """`finish` of whole tiles of float32 results whose rows are neighbours in memory."""
+    width = acc.shape[2]
+    for block in range(acc.shape[0]):
+        start, base = block * width, block * acc.shape[1] * width
+        here = min(width, column_at.size - start)
+        for j in range(0, here, TILE):
+            for i in range(first, last, TILE):
+                at = base + i * width + j
+                put_tile(acc.reshape(-1), at, width, out, column_at, start + j, row_at[i], scale)
+
+
+@njit(cache=True, nogil=True)
 def _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
     """`finish` of rows first..last-1."""
     if constants.size > 1 or constants[0] != 1:
         _finish_bins(acc, constants, row_at, column_at, scale, out, first, last)
-    else:
-        for i in range(first, last, _ROWS):
-            end = min(last, i + _ROWS)
-            _finish_rows(acc, unit_columns, row_at, column_at, scale, out, i, end)
+        return
+    done = first
+    if not unit_columns and column_at.size % TILE == 0 and acc.itemsize == 4 and out.itemsize == 4:
+        whole = last - (last - first) % TILE
+        if whole > first and row_at[whole - 1] - row_at[first] == whole - 1 - first:
+            _finish_tiles(acc, row_at, column_at, np.float32(scale), out, first, whole)
+            done = whole
+    for i in range(done, last, _ROWS):
+        end = min(last, i + _ROWS)
+        _finish_rows(acc, unit_columns, row_at, column_at, scale, out, i, end)
 
 
 @njit(cache=True, nogil=True, parallel=True)

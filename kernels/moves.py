@@ -27,10 +27,10 @@ def _transpose(builder: Any, columns: list[Any], rows: int) -> list[Any]:
         kind = ir.VectorType(_I32, TILE)
         masks = [ir.Constant(kind, list(range(r, rows * TILE, rows))) for r in range(rows)]
         return [builder.shuffle_vector(columns[0], columns[0], mask) for mask in masks]
-    return _swap_blocks(builder, columns)
+    return swap_blocks(builder, columns)
 
 
-def _swap_blocks(builder: Any, lines: list[Any]) -> list[Any]:
+def swap_blocks(builder: Any, lines: list[Any]) -> list[Any]:
     """Transpose n vectors of n elements: swap the off-diagonal blocks of each size."""
     n, size = len(lines), 1
     while size < n:
@@ -192,7 +192,7 @@ def _make_turn(size: int) -> Any:
             for i in range(size):
                 where = builder.load(builder.gep(at, [_I64(i)]))
                 lines.append(builder.load(vector(builder, source, where, kind), align=1))
-            for u, line in enumerate(_swap_blocks(builder, lines)):
+            for u, line in enumerate(swap_blocks(builder, lines)):
                 where = builder.mul(args[6], _I64(u))
                 builder.store(line, vector(builder, target, where, kind), align=1)
             return context.get_dummy_value()

@@ -22,7 +22,7 @@ from .which import largest_code, read_1, spread, turn_8, turn_16
 Int64 = npt.NDArray[np.int64]
 
 PANEL_BYTES = 3 << 13  # measured best beside a first-level cache of 32 KiB: 12 products at gamma 8
-MAX_CHUNK = 16
+MAX_CHUNK = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -186,3 +186,12 @@ def put_column(acc, at, acc_step, out, out_at, count, scale):  # type: ignore[no
 def put_row(acc, at, _acc_step, out, out_at, count, scale):  # type: ignore[no-untyped-def]
     """As `results.put_row`."""
     put_column(acc, at, 1, out, out_at, count, scale)
+
+
+@njit(cache=True, nogil=True)
+def put_tile(acc, at, acc_step, out, column_at, column, row_at, scale):  # type: ignore[no-untyped-def]
+    """As `results.put_tile`."""
+    for i in range(TILE):
+        for j in range(TILE):
+            value = np.float32(acc[at + i * acc_step + j]) * scale
+            out[row_at + column_at[column + j] + i] = value

@@ -41,20 +41,24 @@ def four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]
     for j in range(0, QUAD, 2):
         pair = builder.load(builder.gep(pairs, [I64(j // 2)]), align=4)
         offsets += [builder.and_(at, long_low) for at in (pair, builder.lshr(pair, I64(32)))]
-    kind = ir.VectorType(I32, lane.lanes)
     words = load(builder, builder.bitcast(place, ir.VectorType(I32, QUAD).as_pointer()))
-    # Every QUAD lanes hold the four words, so that a factor is spread by a shuffle within those.
-    around = ir.Constant(kind, [i % QUAD for i in range(lane.lanes)])
-    words = builder.shuffle_vector(words, words, around)
-    bits = builder.and_(words, splat(builder, builder.not_(low), kind))
-    factors = builder.bitcast(bits, ir.VectorType(ir.FloatType(), lane.lanes))
-    if lane.item_bytes == 8:
-        factors = builder.fpext(factors, lane.real)
+    wide = lane.item_bytes == 8
+    if not wide:  # every QUAD lanes hold the four: a factor is then spread by a shuffle within
+        words = builder.shuffle_vector(words, words, _lanes([i % QUAD for i in range(lane.lanes)]))
+    bits = builder.and_(words, splat(builder, builder.not_(low), words.type))
+    factors = builder.bitcast(bits, ir.VectorType(ir.FloatType(), words.type.count))
+    if wide:
+        factors = builder.fpext(factors, ir.VectorType(lane.scalar, QUAD))
     found = []
     for j, offset in enumerate(offsets):
-        spread = ir.Constant(kind, [i - i % QUAD + j for i in range(lane.lanes)])
-        found.append((builder.shuffle_vector(factors, factors, spread), offset))
+        within = [j if wide else i - i % QUAD + j for i in range(lane.lanes)]
+        found.append((builder.shuffle_vector(factors, factors, _lanes(within)), offset))
     return found
+
+
+def _lanes(numbers: list[int]) -> Any:
+    """Which lanes a shuffle takes."""
+    return ir.Constant(ir.VectorType(I32, len(numbers)), numbers)
 
 
 def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ if PLAIN:
         peak,
         put_column,
         put_row,
+        put_tile,
         read_1,
         read_4,
         read_8,
@@ -49,7 +50,7 @@ else:
         turn_8,
         turn_16,
     )
-    from .results import put_column, put_row
+    from .results import put_column, put_row, put_tile
     from .vector import (
         add_terms_floor,
         add_terms_toward_zero,
@@ -76,6 +77,7 @@ __all__ = [
     "peak",
     "put_column",
     "put_row",
+    "put_tile",
     "read_1",
     "read_4",
     "read_8",
