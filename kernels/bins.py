@@ -17,11 +17,11 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
 from .emit import SUMS
 from .finish import finish
-from .gather import piece_of
 from .operands import Codes
-from .packing import chunk_size, cut, pack_left, pack_right, place_words
+from .packing import chunk_size, cut, pack_left, pack_right
 from .panels import aligned, fill_panel
 from .product import Target, gemm_terms
+from .spans import ALONG_K, reading_of
 from .terms import TermTable
 from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
@@ -157,27 +157,29 @@ def _part(
     height, blocks = -(-rows // SUMS) * SUMS, -(-columns // width)
     acc = np.zeros((blocks, height, width), np.int64)
     size = np.zeros_like(acc)
-    layout = place_words(a, PART_PRODUCTS)
+    (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
     word_of = terms.words[WEIGHTED_VECTORS]
     stride = np.uint32(terms.rows * width * terms.table.itemsize // 8)
     flat, _, low, padding = terms.read
     tables = flat, table.weights, terms.rows, low
     limit = (2**31 - 1) / table.most
-    piece = piece_of(b.row_at, b.steps[0])
     for k in range(0, products, PART_PRODUCTS):
-        a_at, b_at = (codes.k_at[k : k + PART_PRODUCTS] for codes in (a, b))
+        here = slice(k, k + PART_PRODUCTS)
+        a_at, b_at = a.k_at[here], b.k_at[here]
+        a_part = a_runs[here] if a_reading[0] == ALONG_K else a_runs
+        b_part = b_runs[here] if b_reading[0] == ALONG_K else b_runs
         start = cut(a_at.size, 1, chunk_size(2 * terms.rows, WEIGHTED_VECTORS)).start
         words = np.empty(height * a_at.size, np.uint32)
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
         pack_left(
-            a.memory, a.row_at, a_at, tuple(layout), terms.masks[0], start, word_of, stride,
+            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, stride,
             height, words, largest,
         )  # fmt: skip
         index = np.empty((blocks, a_at.size * width), np.uint16)
         peaks = np.empty((blocks, a_at.size), np.float32)
         pack_right(
-            b.memory, b.row_at, b_at, 1, padding, terms.masks[1], terms.ceilings[1], piece, width,
-            index, peaks,
+            b.memory, b.row_at, b_at, 1, padding, terms.masks[1], terms.ceilings[1], b_reading,
+            b_part, width, index, peaks,
         )  # fmt: skip
         _run_tasks(
             words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,

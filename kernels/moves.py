@@ -171,30 +171,24 @@ def _make_turn(size: int) -> Any:
     """Build the intrinsic that transposes `size` x `size` codes."""
 
     def turn(
-        _typing: Any,
-        memory: Any,
-        base: Any,
-        offsets: Any,
-        offsets_at: Any,
-        out: Any,
-        out_at: Any,
-        out_step: Any,
+        _typing: Any, memory: Any, at: Any, step: Any, out: Any, out_at: Any, out_step: Any
     ) -> Any:
-        at = types.intp
-        signature = types.void(memory, at, offsets, at, out, at, at)
+        place = types.intp
+        signature = types.void(memory, place, place, out, place, place)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             source = element(context, builder, sig.args[0], args[0], args[1])
-            at = element(context, builder, sig.args[2], args[2], args[3])
-            target = element(context, builder, sig.args[4], args[4], args[5])
+            target = element(context, builder, sig.args[3], args[3], args[4])
             kind = ir.VectorType(source.type.pointee, size)
+            wide = ir.VectorType(target.type.pointee, size)
             lines = []
             for i in range(size):
-                where = builder.load(builder.gep(at, [_I64(i)]))
+                where = builder.mul(args[2], _I64(i))
                 lines.append(builder.load(vector(builder, source, where, kind), align=1))
             for u, line in enumerate(swap_blocks(builder, lines)):
-                where = builder.mul(args[6], _I64(u))
-                builder.store(line, vector(builder, target, where, kind), align=1)
+                where = builder.mul(args[5], _I64(u))
+                line = line if kind == wide else builder.zext(line, wide)
+                builder.store(line, vector(builder, target, where, wide), align=1)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -202,9 +196,9 @@ def _make_turn(size: int) -> Any:
     return intrinsic(turn)
 
 
-#: turn_T(memory, base, offsets, offsets_at, out, out_at, out_step): for i, u < T:
-#: out[out_at + u * out_step + i] = memory[base + offsets[offsets_at + i] + u].
-turn_8, turn_16 = _make_turn(8), _make_turn(16)
+#: turn_8(memory, at, step, out, out_at, out_step): for i, u < 8:
+#: out[out_at + u * out_step + i] = memory[at + i * step + u]; out may be the wider.
+turn_8 = _make_turn(8)
 
 
 def _look_up(_typing: Any, table: Any, codes: Any, at: Any, out: Any, count: Any) -> Any:
@@ -232,6 +226,7 @@ def _spread(
     table: Any,
     codes: Any,
     at: Any,
+    row_step: Any,
     step: Any,
     out: Any,
     out_at: Any,
@@ -239,18 +234,20 @@ def _spread(
     count: Any,
     stride: Any,
 ) -> Any:
-    """out[out_at + i * count + u] = table[codes[at + i + u * step]] + u * stride.
+    """out[out_at + i * count + u] = table[codes[at + i * row_step + u * step]] + u * stride.
 
     For i < rows and u < count; table, out: uint32.
     """
     place = types.intp
-    signature = types.void(table, codes, place, place, out, place, place, place, types.uint32)
+    signature = types.void(
+        table, codes, place, place, place, out, place, place, place, types.uint32
+    )
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         entries = element(context, builder, sig.args[0], args[0], _I64(0))
         source = element(context, builder, sig.args[1], args[1], args[2])
-        target = element(context, builder, sig.args[4], args[4], args[5])
-        step, rows, count, stride = args[3], args[6], args[7], args[8]
+        target = element(context, builder, sig.args[5], args[5], args[6])
+        step, rows, count, stride = args[4], args[7], args[8], args[9]
 
         def spread_products(first: Any, together: int) -> None:
             """Products first, first + 1, ... of all rows, `together` at a time."""
@@ -260,11 +257,11 @@ def _spread(
             start = builder.gep(target, [first])
             with cgutils.for_range(builder, rows) as row:
                 result = builder.gep(start, [builder.mul(row.index, count)])
+                place = builder.mul(row.index, args[3])
                 for u in range(together):
-                    code = builder.load(builder.gep(lines[u], [row.index]))
+                    code = builder.load(builder.gep(lines[u], [place]))
                     word = builder.load(builder.gep(entries, [builder.zext(code, _I64)]))
-                    place = builder.gep(result, [_I64(u)])
-                    builder.store(builder.add(word, moved[u]), place)
+                    builder.store(builder.add(word, moved[u]), builder.gep(result, [_I64(u)]))
 
         rest = builder.srem(count, _I64(QUAD))
         even = builder.sub(count, rest)

@@ -7,7 +7,6 @@ last of them.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,9 @@ from numba import njit, prange
 
 from .bounds import PACKED
 from .emit import VECTOR_BYTES
-from .gather import piece_of, read_runs
-from .operands import Codes
-from .which import largest_code, read_1, spread, turn_8, turn_16
+from .moves import TILE
+from .spans import line_up
+from .which import largest_code, spread, turn_8
 
 Int64 = npt.NDArray[np.int64]
 
@@ -58,78 +57,43 @@ def cut(products: int, lanes: int, most: int) -> Chunks:
     return Chunks(np.append(start, products), group, fold)
 
 
-IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
-
-
-class Layout(NamedTuple):
-    """How codes of a are read."""
-
-    way: int  #: IN_PLACE; copied in runs of `piece`: ALONG_K or ALONG_ROWS
-    piece: int
-    step: int  #: IN_PLACE: from one product's codes to the next
-
-
-def place_words(a: Codes, most: int) -> Layout:
-    """Say how a's codes are to be read: in place where rows are neighbours, else copied.
-
-    most: products of a slab; runs along k must not be cut by its end.
-    """
-    row_step, k_step = a.steps
-    if row_step == 1 and k_step is not None:
-        return Layout(IN_PLACE, 1, k_step)
-    along_rows = piece_of(a.row_at, row_step)
-    along_k = 16 if k_step == 1 else piece_of(a.k_at, k_step) if along_rows < 8 else 1
-    if k_step != 1 and a.k_at.size > most and most % along_k:
-        along_k = 1
-    if along_k >= 8:
-        return Layout(ALONG_K, min(along_k, 16), 0)
-    return Layout(ALONG_ROWS, along_rows, 0)
-
-
 @njit(cache=True, nogil=True)
-def _copy_along_k(memory, row_at, k_at, first, rows, size, out):  # type: ignore[no-untyped-def]
-    """out[k * PACKED + i] = memory[row_at[first + i] + k_at[k]]; k_at: runs of `size`, 8 or 16."""
-    products = k_at.size
-    for k in range(0, products, size):
-        whole = rows - rows % size if products - k >= size else 0
-        for i in range(0, whole, size):
-            if size == 8:
-                turn_8(memory, k_at[k], row_at, first + i, out, k * PACKED + i, PACKED)
-            else:
-                turn_16(memory, k_at[k], row_at, first + i, out, k * PACKED + i, PACKED)
-        for u in range(k, min(products, k + size) if whole < rows else k):
-            read_1(memory, k_at[u], row_at, first + whole, out, u * PACKED + whole, rows - whole)
+def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ignore[no-untyped-def]
+    """largest[k]: the largest code & mask of product k."""
+    if row_step == 1:
+        for k in range(largest.size):
+            largest[k] = largest_code(codes, base + k * k_step, mask, rows)
+        return
+    largest[:] = 0
+    for i in range(rows):
+        if k_step == 1:
+            line = codes[base + i * row_step :]
+            for k in range(largest.size):
+                largest[k] = max(largest[k], line[k] & mask)
+        else:
+            for k in range(largest.size):
+                largest[k] = max(largest[k], codes[base + i * row_step + k * k_step] & mask)
 
 
 @njit(cache=True, nogil=True)
 def _pack_rows(  # type: ignore[no-untyped-def]
-    memory, row_at, k_at, layout, mask, start, word_of, stride, height, first, words, largest
+    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, first, words, largest
 ):
     """`pack_left` for PACKED rows from `first` on; largest: their line of it."""
-    way, piece, step = layout
     rows = min(PACKED, row_at.size - first)
-    if way == IN_PLACE:
-        codes, base = memory, row_at[first] + k_at[0]
-    else:
-        codes, base, step = np.empty(k_at.size * PACKED, memory.dtype), np.int64(0), PACKED
-        if way == ALONG_K:
-            _copy_along_k(memory, row_at, k_at, first, rows, piece, codes)
-        else:
-            for k in range(k_at.size):
-                read_runs(memory, k_at[k], row_at, first, codes, k * PACKED, rows, piece)
-    for k in range(k_at.size):
-        largest[k] = largest_code(codes, base + k * step, mask, rows)
+    codes, base, row_step, k_step = line_up(memory, row_at, k_at, reading, runs, first, rows)
+    _largest_of(codes, base, row_step, k_step, rows, mask, largest)
     for c in range(start.size - 1):
         k0, count = start[c], start[c + 1] - start[c]
-        at = k0 * height + first * count
-        spread(word_of, codes, base + k0 * step, step, words, at, rows, count, stride)
+        at, place = k0 * height + first * count, base + k0 * k_step
+        spread(word_of, codes, place, row_step, k_step, words, at, rows, count, stride)
         if first + rows == row_at.size:
             words[at + rows * count : at + (height - first) * count] = 0
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def pack_left(  # type: ignore[no-untyped-def]
-    memory, row_at, k_at, layout, mask, start, word_of, stride, height, words, largest
+    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
 ):
     """Words of a in the order they are read: chunk by chunk, and within a chunk row by row.
 
@@ -139,60 +103,86 @@ def pack_left(  # type: ignore[no-untyped-def]
     """
     if largest.shape[0] == 1:
         _pack_rows(
-            memory, row_at, k_at, layout, mask, start, word_of, stride, height, np.int64(0),
-            words, largest[0],
+            memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height,
+            np.int64(0), words, largest[0],
         )  # fmt: skip
         return
     for task in prange(largest.shape[0]):
         _pack_rows(
-            memory, row_at, k_at, layout, mask, start, word_of, stride, height,
+            memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height,
             np.int64(task) * PACKED, words, largest[task],
         )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
+def _copy_block(codes, base, column_step, k_step, columns, width, products, out):  # type: ignore[no-untyped-def]
+    """out[k * width + j] = code of product k in column j."""
+    whole_columns, whole = columns - columns % TILE, products - products % TILE
+    if k_step == 1:
+        for k in range(0, whole, TILE):
+            for j in range(0, whole_columns, TILE):
+                turn_8(codes, base + j * column_step + k, column_step, out, k * width + j, width)
+    elif column_step == 1:
+        for k in range(products):
+            line, at = codes[base + k * k_step :], out[k * width :]
+            for j in range(columns):
+                at[j] = line[j]
+        return
+    else:
+        whole_columns = 0
+    for k in range(products):
+        for j in range(whole_columns if k < whole else 0, columns):
+            out[k * width + j] = codes[base + j * column_step + k * k_step]
+
+
+@njit(cache=True, nogil=True)
 def _pack_block(  # type: ignore[no-untyped-def]
-    memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, block, out, peaks
+    memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, block, out, peaks
 ):
     """`pack_right` for one block; out, peaks: its line of index and peaks."""
-    first = block * width // bins
+    first, products = block * width // bins, peaks.size
     columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
     real = min(width, column_at.size * bins - block * width)
-    codes = np.empty(columns, np.uint16)
-    for k in range(peaks.size):
-        at = k * width
-        target, here = (out, at) if bins == 1 else (codes, 0)
-        read_runs(memory, k_at[k], column_at, first, target, here, columns, piece)
-        peaks[k] = ceiling[largest_code(target, here, mask, columns)]
-        if bins > 1:
-            column, own = 0, block * width % bins
-            for j in range(real):
-                out[at + j] = codes[column] * bins + own
-                own += 1
-                if own == bins:
-                    column, own = column + 1, 0
-        for j in range(real, width):
-            out[at + j] = padding
+    codes, base, column_step, k_step = line_up(
+        memory, column_at, k_at, reading, runs, first, columns
+    )
+    if bins == 1:
+        _copy_block(codes, base, column_step, k_step, columns, width, products, out)
+        for k in range(products):
+            peaks[k] = ceiling[largest_code(out, k * width, mask, columns)]
+            out[k * width + real : (k + 1) * width] = padding
+        return
+    for k in range(products):
+        at, column, own = k * width, np.int64(0), block * width % bins
+        most = mask ^ mask
+        for j in range(columns):
+            most = max(most, np.uint16(codes[base + j * column_step + k * k_step]) & mask)
+        peaks[k] = ceiling[most]
+        for j in range(real):
+            out[at + j] = codes[base + column * column_step + k * k_step] * bins + own
+            own += 1
+            if own == bins:
+                column, own = column + 1, 0
+        out[at + real : at + width] = padding
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def pack_right(  # type: ignore[no-untyped-def]
-    memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, index, peaks
+    memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
 ):
     """index[block, k * width + j] = table entry of virtual column block * width + j.
 
-    A virtual column is one bin of a column. piece: column_at comes in runs of so many neighbours;
-    it divides a block, and is 1 where there are bins. peaks[block, k]: the largest entry that the
-    block's codes can have.
+    A virtual column is one bin of a column. peaks[block, k]: the largest entry that the block's
+    codes can have.
     """
     if index.shape[0] == 1:
         _pack_block(
-            memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, np.int64(0),
-            index[0], peaks[0],
+            memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width,
+            np.int64(0), index[0], peaks[0],
         )  # fmt: skip
         return
     for block in prange(index.shape[0]):
         _pack_block(
-            memory, column_at, k_at, bins, padding, mask, ceiling, piece, width, np.int64(block),
-            index[block], peaks[block],
+            memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width,
+            np.int64(block), index[block], peaks[block],
         )  # fmt: skip

@@ -153,25 +153,21 @@ def look_up(table, codes, at, out, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def spread(table, codes, at, step, out, out_at, rows, count, stride):  # type: ignore[no-untyped-def]
+def spread(table, codes, at, row_step, step, out, out_at, rows, count, stride):  # type: ignore[no-untyped-def]
     """As `moves.spread`."""
     for i in range(rows):
         for u in range(count):
-            out[out_at + i * count + u] = table[codes[at + i + u * step]] + np.uint32(u) * stride
+            out[out_at + i * count + u] = (
+                table[codes[at + i * row_step + u * step]] + np.uint32(u) * stride
+            )
 
 
-def _make_turn(size: int) -> Any:
-    @njit(cache=True, nogil=True)
-    def turn(memory, base, offsets, offsets_at, out, out_at, out_step):  # type: ignore[no-untyped-def]
-        """As `vector.turn_T`."""
-        for i in range(size):
-            for u in range(size):
-                out[out_at + u * out_step + i] = memory[base + offsets[offsets_at + i] + u]
-
-    return turn
-
-
-turn_8, turn_16 = _make_turn(8), _make_turn(16)
+@njit(cache=True, nogil=True)
+def turn_8(memory, at, step, out, out_at, out_step):  # type: ignore[no-untyped-def]
+    """As `moves.turn_8`."""
+    for i in range(8):
+        for u in range(8):
+            out[out_at + u * out_step + i] = memory[at + i * step + u]
 
 
 @njit(cache=True, nogil=True)

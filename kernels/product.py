@@ -11,10 +11,10 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED
 from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
-from .gather import piece_of
 from .operands import Codes
-from .packing import chunk_size, cut, place_words
+from .packing import chunk_size, cut
 from .slab import run_slab
+from .spans import reading_of
 from .terms import TermTable
 from .words import UNIT
 
@@ -153,15 +153,13 @@ def _slab(
     full = cut(min(products, most), accumulator.lanes, chunk)
     rest = products % most or most
     last = cut(rest, accumulator.lanes, chunk) if products > most else full
-    layout = place_words(a, most)
-    piece = piece_of(b.row_at, b.steps[0]) if terms.bins == 1 else 1
     width = vectors * terms.lanes
     blocks, height = -(-b.row_at.size * terms.bins // width), -(-rows // SUMS) * SUMS
     left_range = np.zeros((blocks, height, width), np.uint8)
     room = np.zeros(left_range.size + 64 // terms.limits.itemsize, terms.limits.dtype)
     start, replayed = run_slab(
-        (a.memory, a.row_at, a.k_at, tuple(layout)),
-        (b.memory, b.row_at, b.k_at, piece),
+        (a.memory, a.row_at, a.k_at, *reading_of(a)),
+        (b.memory, b.row_at, b.k_at, *reading_of(b)),
         (most, _task_rows(rows, blocks), width),
         (terms.words[vectors], *terms.read),
         terms.bins,

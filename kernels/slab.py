@@ -11,6 +11,7 @@ from .bounds import PACKED, bound_rows
 from .emit import SUMS
 from .fast import run_tasks
 from .packing import pack_left, pack_right
+from .spans import ALONG_K
 
 
 @njit(cache=True, nogil=True)
@@ -21,14 +22,14 @@ def run_slab(  # type: ignore[no-untyped-def]
 
     height: rows, up to a multiple of SUMS. room: zeros, with 64 bytes to spare: a vector that lies
     across two cache lines costs twice. left_range: zeros of the accumulators' shape, set where one
-    leaves its range. left: (memory, row_at, k_at, `packing.Layout`). right:
-    (memory, column_at, k_at, piece). sizes: (products of a slab, rows of a task, width of a block).
+    leaves its range. left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at,
+    k_at, ...) likewise. sizes: (products of a slab, rows of a task, width of a block).
     tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
     cuts: (start, fold) of a full slab, of the last one, products of a group or 0. rule: (toward
     zero, what a floating-point sum may reach).
     """
-    a_memory, row_at, a_k_at, layout = left
-    b_memory, column_at, b_k_at, b_piece = right
+    a_memory, row_at, a_k_at, a_reading, a_runs = left
+    b_memory, column_at, b_k_at, b_reading, b_runs = right
     most, task_rows, width = sizes
     word_of, table, table_rows, low, padding = tables
     full_start, full_fold, last_start, last_fold, group = cuts
@@ -50,14 +51,16 @@ def run_slab(  # type: ignore[no-untyped-def]
         words = np.empty(height * count, np.uint32)
         largest = np.empty((-(-rows // PACKED), count), a_memory.dtype)
         pack_left(
-            a_memory, row_at, a_k_at[first:last], layout, masks[0], start, word_of, stride, height,
-            words, largest,
+            a_memory, row_at, a_k_at[first:last], a_reading,
+            a_runs[first:last] if a_reading[0] == ALONG_K else a_runs, masks[0], start, word_of,
+            stride, height, words, largest,
         )  # fmt: skip
         index = np.empty((blocks, count * width), np.uint16)
         peaks = np.empty((blocks, count), np.float32)
         pack_right(
-            b_memory, column_at, b_k_at[first:last], bins, padding, masks[1], ceilings[1], b_piece,
-            width, index, peaks,
+            b_memory, column_at, b_k_at[first:last], bins, padding, masks[1], ceilings[1],
+            b_reading, b_runs[first:last] if b_reading[0] == ALONG_K else b_runs, width, index,
+            peaks,
         )  # fmt: skip
         counts = run_tasks(
             words, words.view(np.float32), height, task_rows, width, index, largest, ceilings[0],

@@ -30,7 +30,6 @@ if PLAIN:
         step_terms_floor,
         step_terms_toward_zero,
         turn_8,
-        turn_16,
     )
 else:
     from .folding import fold_terms, step_terms_floor, step_terms_toward_zero
@@ -48,7 +47,6 @@ else:
         read_32,
         spread,
         turn_8,
-        turn_16,
     )
     from .results import put_column, put_row, put_tile
     from .vector import (
@@ -88,5 +86,4 @@ __all__ = [
     "step_terms_floor",
     "step_terms_toward_zero",
     "turn_8",
-    "turn_16",
 ]
