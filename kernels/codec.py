@@ -122,11 +122,11 @@ def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
 def _largest(x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[np.float64]:
     """max |x| as a float64 array of one element; refuses a NaN or infinity."""
     if x.dtype == np.float32:
-        bits = encode32.largest32(_flat(x).view(np.int32)).max(initial=0).reshape(1)
-        most = bits.astype(np.int32).view(np.float32).astype(np.float64)
+        bits = encode32.largest32(_flat(x).view(np.int32))
+        most = np.array([bits], np.int32).view(np.float32).astype(np.float64)
     else:
         most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64)
-    if not np.isfinite(most[0]):
+    if not math.isfinite(most[0]):
         raise _non_finite(x, fmt)
     return most
 
@@ -183,7 +183,7 @@ def _quantise_log32(
         return None
     octave_bits = fmt.gamma.bit_length() - 1
     code = np.empty(x.size, fmt.code_dtype)
-    tasks = encode32.encode_log32(
+    saturated, underflowed, infinite, subnormal = encode32.encode_log32(
         _flat(x).view(np.int32),
         encode32.fractions(fmt.gamma, rounding),
         octave_bits,
@@ -193,7 +193,6 @@ def _quantise_log32(
         1 << fmt.exponent_bits,
         code,
     )
-    saturated, underflowed, infinite, subnormal = (int(count) for count in tasks.sum(axis=0))
     if infinite:
         raise _non_finite(x, fmt)
     if subnormal:

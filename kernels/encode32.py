@@ -129,14 +129,36 @@ else:
     encode_strips = intrinsic(_encode_strips)
 
 
+@njit(cache=True, nogil=True)
+def _encode_chunk(bits, fraction, rule, out, first, last):  # type: ignore[no-untyped-def]
+    """`encode_log32` of elements first..last-1."""
+    counts = np.zeros(_COUNTS * _LANES, np.int32)
+    counts[3 * _LANES :] = -1
+    whole = (last - first) // _STRIP * _STRIP
+    if whole:
+        encode_strips(bits, first, fraction, rule, out, whole, counts)
+    if first + whole < last:
+        rest, codes = np.zeros(_STRIP, np.int32), np.empty(_STRIP, out.dtype)
+        rest[: last - first - whole] = bits[first + whole : last]
+        encode_strips(rest, 0, fraction, rule, codes, _STRIP, counts)
+        out[first + whole : last] = codes[: last - first - whole]
+    saturated, underflowed = np.int64(0), np.int64(0)
+    infinite, smallest = False, np.uint32(0xFFFFFFFF)
+    for j in range(_LANES):
+        saturated += counts[j]
+        underflowed += counts[_LANES + j]
+        infinite |= counts[2 * _LANES + j] >= _INFINITE
+        smallest = min(smallest, np.uint32(counts[3 * _LANES + j]))
+    return saturated, underflowed, infinite, smallest < np.uint32((1 << _FRACTION) - 1)
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def encode_log32(bits, fraction, octave_bits, offset, top, low, sign_bit, out):  # type: ignore[no-untyped-def]
     """Codes of the float32 whose bits (int32) are given; out: uint8 or uint16.
 
-    offset: with 127 * gamma added. Returns per task: saturated, underflowed, whether something is
+    offset: with 127 * gamma added. Returns how many saturated and underflowed, whether something is
     not finite, whether something is subnormal (then the codes are not valid).
     """
-    found = np.zeros((-(-bits.size // CHUNK), 4), np.int64)
     rule = (
         np.int32(octave_bits),
         np.int32(offset),
@@ -144,26 +166,20 @@ def encode_log32(bits, fraction, octave_bits, offset, top, low, sign_bit, out): 
         np.int32(low),
         np.int32(sign_bit),
     )
-    for task in prange(found.shape[0]):
-        first, last = task * CHUNK, min(bits.size, (task + 1) * CHUNK)
-        counts = np.zeros(_COUNTS * _LANES, np.int32)
-        counts[3 * _LANES :] = -1
-        whole = (last - first) // _STRIP * _STRIP
-        if whole:
-            encode_strips(bits, first, fraction, rule, out, whole, counts)
-        if first + whole < last:
-            rest, codes = np.zeros(_STRIP, np.int32), np.empty(_STRIP, out.dtype)
-            rest[: last - first - whole] = bits[first + whole : last]
-            encode_strips(rest, 0, fraction, rule, codes, _STRIP, counts)
-            out[first + whole : last] = codes[: last - first - whole]
-        smallest = np.uint32(0xFFFFFFFF)
-        for j in range(_LANES):
-            found[task, 0] += counts[j]
-            found[task, 1] += counts[_LANES + j]
-            found[task, 2] |= counts[2 * _LANES + j] >= _INFINITE
-            smallest = min(smallest, np.uint32(counts[3 * _LANES + j]))
-        found[task, 3] = smallest < np.uint32((1 << _FRACTION) - 1)
-    return found
+    tasks = -(-bits.size // CHUNK)
+    if tasks <= 1:
+        return _encode_chunk(bits, fraction, rule, out, np.int64(0), np.int64(bits.size))
+    found = np.zeros((tasks, 4), np.int64)
+    for task in prange(tasks):
+        first = np.int64(task) * CHUNK
+        last = min(np.int64(bits.size), first + CHUNK)
+        saturated, underflowed, infinite, tiny = _encode_chunk(
+            bits, fraction, rule, out, first, last
+        )
+        found[task, 0], found[task, 1] = saturated, underflowed
+        found[task, 2], found[task, 3] = infinite, tiny
+    counts = found.sum(axis=0)
+    return counts[0], counts[1], counts[2] > 0, counts[3] > 0
 
 
 @njit(cache=True, nogil=True)
@@ -176,8 +192,11 @@ def _largest_chunk(bits):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, parallel=True)
 def largest32(bits):  # type: ignore[no-untyped-def]
-    """Bits of the largest |x| of every task (an infinity or NaN is larger than any number)."""
-    most = np.zeros(-(-bits.size // CHUNK), np.int32)
-    for task in prange(most.size):
+    """Bits of the largest |x| (an infinity or NaN is larger than any number)."""
+    tasks = -(-bits.size // CHUNK)
+    if tasks <= 1:
+        return _largest_chunk(bits)
+    most = np.zeros(tasks, np.int32)
+    for task in prange(tasks):
         most[task] = _largest_chunk(bits[task * CHUNK : min(bits.size, (task + 1) * CHUNK)])
-    return most
+    return most.max()
