@@ -32,6 +32,7 @@ from .which import add_weighted_floor, add_weighted_toward_zero, keep_apart, set
 PART_ROWS, PART_COLUMNS, PART_PRODUCTS = 2048, 512, 1024
 _TASK_ROWS = 512
 _SAMPLE = 32  # rows and columns whose sums are guessed before a product is tried
+_SAMPLED_PRODUCTS = 2048
 _MARGIN = 1.2  # of the largest output over the sample's mean
 
 Int64 = npt.NDArray[np.int64]
@@ -120,6 +121,8 @@ def gemm_bins(
 ) -> int:
     """`product.gemm_terms` of style "bins"; bins: the table with a column a bin."""
     rows, columns = a.row_at.size, b.row_at.size
+    if not rows or not columns:
+        return 0
     top = int(table.terms.limits[1]) * table.least
     if _guess(a, b, table) > top:
         return gemm_terms(a, b, bins, accumulator, target)
@@ -139,11 +142,11 @@ def _guess(a: Codes, b: Codes, table: WeightedTable) -> float:
     terms = table.terms
     factors = np.abs((terms.words[1] & ~terms.low).view(np.float32))
     entries = np.abs(terms.table[:, 0])
-    means = []
+    skip, means = max(1, a.k_at.size // _SAMPLED_PRODUCTS), []
     for codes, size in ((a, factors), (b, entries)):
-        chosen = codes.row_at[:: max(1, -(-codes.row_at.size // _SAMPLE))]
-        means.append(size[codes.memory[chosen[:, None] + codes.k_at]].mean(axis=0))
-    terms_sum = float(means[0] @ means[1]) + 0.5 * a.k_at.size
+        chosen = codes.row_at[:: -(-codes.row_at.size // _SAMPLE)]
+        means.append(size[codes.memory[chosen[:, None] + codes.k_at[::skip]]].mean(axis=0))
+    terms_sum = float(means[0] @ means[1]) * skip + 0.5 * a.k_at.size
     return _MARGIN * terms_sum / 2 * (table.least + table.most) / 2
 
 

@@ -139,6 +139,17 @@ def test_a_bin_that_is_full_to_the_unit_is_told_from_one_that_overflows(
     assert {(True, False), (False, True)} <= outcomes
 
 
+@pytest.mark.parametrize("shape", [(0, 5, 3), (3, 0, 5), (3, 5, 0), (1, 1, 1)], ids=str)
+def test_bins_of_nothing_are_zeros(shape: tuple[int, int, int]) -> None:
+    """No rows, no products, no columns."""
+    m, k, n = shape
+    a, b = encoded(np.ones((m, k))), encoded(np.ones((k, n)))
+    acc, overflowed = matmul_counted(a, b, Datapath(accumulator=Accumulator(style="bins")))
+    assert acc.shape == (m, n)
+    assert not overflowed
+    assert acc.any() == (shape == (1, 1, 1))
+
+
 def test_bins_that_are_likely_to_overflow_are_not_tried_as_weighted_sums(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -226,6 +237,27 @@ def test_gathered_operands_equal_their_copies(
     flipped = matmul_counted(pairs[1][1].T, pairs[1][0].T, datapath)[0]
     again = matmul_counted(pairs[0][1].T, pairs[0][0].T, datapath)[0]
     np.testing.assert_array_equal(again, flipped)
+
+
+@pytest.mark.parametrize("along_k", [False, True])
+@pytest.mark.parametrize("run", [1, 2, 3, 7, 14, 15, 16, 17, 40, 64, 70])
+def test_runs_of_any_length_are_read_to_the_end_of_the_memory(run: int, along_k: bool) -> None:
+    """Neighbours in runs along rows or along k, the last one up to the last code."""
+    starts = np.arange(0, 140, run)
+    one = np.concatenate([np.arange(run) + start // run * (run + 3) for start in starts])[:140]
+    other = np.arange(50) * (one.max() + 5)
+    row_at, k_at = (other, one) if along_k else (one, other)
+    whole = random_array("lns", (int(row_at.max() + k_at.max()) + 1,), run)
+    gathered = Gathered(whole, row_at.astype(np.int64), k_at.astype(np.int64))
+    copied = LNSArray(whole.code[row_at[:, None] + k_at], 0, LNS8)
+    b = random_array("lns", (k_at.size, 37), 1)
+    np.testing.assert_array_equal(
+        matmul_counted(gathered, b, Datapath())[0], wide_product(copied, b, Datapath())[0]
+    )
+    np.testing.assert_array_equal(
+        matmul_counted(b.T, gathered.T, Datapath())[0],
+        wide_product(b.T, copied.T, Datapath())[0],
+    )
 
 
 @pytest.mark.parametrize(
@@ -366,7 +398,7 @@ def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
 
 PLAIN_SCRIPT = """
 import numpy as np
-from lnsim.kernels import matmul_counted, matmul_real, quantise, to_float32, which
+from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, to_float32, which
 from lnsim.lns.array import LNSArray
 from lnsim.lns.codec import encode
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath
@@ -389,6 +421,14 @@ for fmt in (LNS8, LNSFormat(6, 1), LNSFormat(6, 2), LNSFormat(7, 16)):
             wanted = matmul_counted(a.T, b, datapath, "oracle")
             assert (got[0] == wanted[0]).all() and got[1] == wanted[1], (fmt, datapath)
             tested += 1
+whole = LNSArray(rng.integers(0, 256, 500).astype(np.uint8), 0, LNS8)
+row_at, k_at = np.arange(70) // 7 * 20 + np.arange(70) % 7, np.arange(40) // 3 * 11
+gathered = Gathered(whole, row_at, k_at + np.arange(40) % 3)
+b = LNSArray(rng.integers(0, 256, (40, 33)).astype(np.uint8), 0, LNS8)
+for rule in (Accumulator(), Accumulator(style="bins")):
+    pair = gathered, b, Datapath(accumulator=rule)
+    assert (matmul_counted(*pair)[0] == matmul_counted(*pair, "oracle")[0]).all()
+    tested += 1
 x = rng.standard_normal(1000).astype(np.float32)
 codes = quantise(x, LNS8)[0]
 assert (codes.code == encode(x, LNS8).code).all()
@@ -413,7 +453,7 @@ def test_the_kernels_without_intrinsics_give_the_same_bits() -> None:
     """LNSIM_PLAIN=1: formats, styles, roundings and groupings equal the oracle."""
     done = run_script(PLAIN_SCRIPT, LNSIM_PLAIN="1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "plain 48\n"
+    assert done.stdout == "plain 50\n"
 
 
 MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
