@@ -111,9 +111,9 @@ def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type
     int64 takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its
     first.
     """
-    rows = row_at.size
+    rows = np.int64(row_at.size)
     if rows <= _PART:
-        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, 0, rows)
+        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, np.int64(0), rows)
         return
     for task in prange(-(-rows // _PART)):
         first = np.int64(task) * _PART
