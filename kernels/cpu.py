@@ -22,7 +22,7 @@ from .product import Target, block_vectors, gemm_terms, padded
 from .terms import TermTable, term_tables
 from .threads import parallel
 from .values import nearest_float32
-from .weights import WeightedTable, weighted_tables
+from .weights import WeightedTable, weighted_table
 from .wide import gemm_fixed, gemm_log
 
 Counted = tuple[Any, int]
@@ -151,7 +151,7 @@ def _weighted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> WeightedTable | No
     assert isinstance(b.fmt, LNSFormat)
     if len(datapath.resolve(a.fmt, b.fmt).constants) == 1:
         return None
-    return weighted_tables(datapath, a.fmt, b.fmt)[0]
+    return weighted_table(datapath, a.fmt, b.fmt)
 
 
 @cache

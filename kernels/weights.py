@@ -30,15 +30,8 @@ class WeightedTable:
 
 
 @lru_cache(maxsize=64)
-def weighted_tables(
-    datapath: Datapath, a: LNSFormat, b: LNSFormat
-) -> tuple[WeightedTable | None, WeightedTable | None]:
-    """Return (`_weighted_table`, the one for b times a)."""
-    return _weighted_table(datapath, a, b), _weighted_table(datapath, b, a)
-
-
-def _weighted_table(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> WeightedTable | None:
-    """None where no table fits, or a weighted term not into 32 bits."""
+def weighted_table(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> WeightedTable | None:
+    """Return the tables for style "bins"; None where a weighted term does not fit 32 bits."""
     mac, rows = datapath.resolve(a, b), min(a.gamma, 1 << a.exponent_bits)
     if max(a.bits, b.bits) > 16 or rows > MAX_ROWS or rows << b.bits > MAX_ENTRIES:
         return None
