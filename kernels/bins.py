@@ -27,6 +27,7 @@ from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
 from .weights import WeightedTable
 from .which import add_weighted_floor, add_weighted_toward_zero, keep_apart, set_rounding
+from .words import UNIT
 
 # A part's sums take 16 MiB, its words and entries 10; a task's sums stay in second-level cache.
 PART_ROWS, PART_COLUMNS, PART_PRODUCTS = 2048, 512, 1024
@@ -162,7 +163,7 @@ def _part(
     size = np.zeros_like(acc)
     (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
     word_of = terms.words[WEIGHTED_VECTORS]
-    stride = np.uint32(terms.rows * width * terms.table.itemsize // 8)
+    stride = np.uint32(terms.rows * width * terms.table.itemsize // UNIT)
     flat, _, low, padding = terms.read
     tables = flat, table.weights, terms.rows, low
     limit = (2**31 - 1) / table.most

@@ -140,7 +140,7 @@ def run_tasks(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Run every task of a slab. Returns the rows replayed per task.
 
-    words: as `packing.spread_words` has them, sizes: the same as float32; height: rows, up to a
+    words: as `packing.pack_left` has them, sizes: the same as float32; height: rows, up to a
     multiple of SUMS. index: (blocks, products * width). left: (ceil(rows / PACKED), products)
     largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
     largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,

@@ -11,6 +11,7 @@ from .emit import I32 as _I32
 from .emit import I64 as _I64
 from .emit import QUAD, ZERO, element, lane_of, load, vector
 
+SPAN = 16  # codes that `read_spans` copies at once
 TILE = 8  # rows of a table that `expand_8` transposes at a time
 
 
@@ -91,53 +92,67 @@ def _make_expand(rows: int) -> Any:
 expand_1, expand_2, expand_4, expand_8 = (_make_expand(rows) for rows in (1, 2, 4, 8))
 
 
-def _make_read(pieces: int) -> Any:
-    """Build the intrinsic that reads codes in runs of `pieces` neighbours."""
+def _read_spans(
+    _typing: Any,
+    memory: Any,
+    base: Any,
+    at: Any,
+    runs: Any,
+    first: Any,
+    out: Any,
+    out_at: Any,
+    count: Any,
+) -> Any:
+    """out[out_at + i] = memory[base + at[first + i]] for i < count, in any order of places.
 
-    def read(
-        _typing: Any,
-        memory: Any,
-        base: Any,
-        offsets: Any,
-        offsets_at: Any,
-        out: Any,
-        out_at: Any,
-        count: Any,
-    ) -> Any:
-        signature = types.void(memory, base, offsets, types.intp, out, types.intp, types.intp)
+    runs[first + i]: how many offsets from there on are neighbours, itself included. Up to SPAN - 1
+    elements of `out` beyond those may be written. memory, out: of one type.
+    """
+    place = types.intp
+    signature = types.void(memory, place, at, runs, place, out, place, place)
 
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            source = element(context, builder, sig.args[0], args[0], args[1])
-            at = element(context, builder, sig.args[2], args[2], args[3])
-            target = element(context, builder, sig.args[4], args[4], args[5])
-            kind = ir.VectorType(source.type.pointee, pieces)
-            wide = ir.VectorType(target.type.pointee, pieces)
-            entry = builder.block
-            loop, done = (builder.append_basic_block(name) for name in ("codes", "read"))
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            i = builder.phi(_I64)
-            i.add_incoming(_I64(0), entry)
-            where = builder.load(builder.gep(at, [i]))
-            code = builder.load(vector(builder, source, where, kind), align=1)
-            code = code if kind == wide else builder.zext(code, wide)
-            builder.store(code, vector(builder, target, i, wide), align=1)
-            following = builder.add(i, _I64(pieces))
-            i.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, args[6]), loop, done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source = element(context, builder, sig.args[0], args[0], args[1])
+        room = context.make_array(sig.args[0])(context, builder, args[0]).nitems
+        room = builder.sub(builder.sub(room, args[1]), _I64(SPAN))
+        offsets = element(context, builder, sig.args[2], args[2], args[4])
+        lengths = element(context, builder, sig.args[3], args[3], args[4])
+        target = element(context, builder, sig.args[5], args[5], args[6])
+        kind = ir.VectorType(source.type.pointee, SPAN)
+        entry = builder.block
+        names = ("head", "codes", "whole", "one", "next", "read")
+        head, body, whole, one, following, done = map(builder.append_basic_block, names)
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(_I64)
+        i.add_incoming(ZERO, entry)
+        builder.cbranch(builder.icmp_signed("<", i, args[7]), body, done)
+        builder.position_at_end(body)
+        where, length = (builder.load(builder.gep(of, [i])) for of in (offsets, lengths))
+        builder.cbranch(builder.icmp_signed("<=", where, room), whole, one)
+        builder.position_at_end(whole)
+        codes = builder.load(vector(builder, source, where, kind), align=1)
+        builder.store(codes, vector(builder, target, i, kind), align=1)
+        several = builder.icmp_signed("<", length, _I64(SPAN))
+        length = builder.select(several, length, _I64(SPAN))
+        builder.branch(following)
+        builder.position_at_end(one)  # near the memory's end
+        code = builder.load(builder.gep(source, [where]))
+        builder.store(code, builder.gep(target, [i]))
+        builder.branch(following)
+        builder.position_at_end(following)
+        step = builder.phi(_I64)
+        step.add_incoming(length, whole)
+        step.add_incoming(_I64(1), one)
+        i.add_incoming(builder.add(i, step), following)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
 
-        return signature, codegen
-
-    return intrinsic(read)
+    return signature, codegen
 
 
-#: read_P(memory, base, offsets, offsets_at, out, out_at, count): out[out_at + i] =
-#: memory[base + offsets[offsets_at + i]] for i < count, a multiple of P and at least P; the offsets
-#: come in runs of P neighbours. memory, out: uint8 or uint16 (not narrower than memory); offsets:
-#: int64. (Numba's own indexing allows for negative places, which costs more than the copy.)
-read_1, read_4, read_8, read_16, read_32 = (_make_read(pieces) for pieces in (1, 4, 8, 16, 32))
+read_spans: Any = intrinsic(_read_spans)
 
 
 def _largest_code(_typing: Any, memory: Any, at: Any, mask: Any, count: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The functions of `vector.py` in plain Numba: for a machine where the intrinsics do not serve.
+"""The intrinsics in plain Numba: for a machine where the intrinsics do not serve.
 
 Same arguments, same results. Nothing depends on the rounding mode: a term is computed in float64,
 where factor * row is exact, and rounded by itself.
@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from .moves import TILE
+from .words import UNIT
 
 
 @njit(cache=True, nogil=True)
@@ -35,6 +36,19 @@ def fold_terms(acc, acc_at, count, left_range, rule):  # type: ignore[no-untyped
         acc[j] = kept
 
 
+@njit(cache=True, nogil=True)
+def _taken_apart(word, low, bits, itemsize):  # type: ignore[no-untyped-def]
+    """(factor, where its row starts in a panel of `itemsize`) of a word; bits: a uint32 of room."""
+    bits[0] = word & ~low
+    return np.float64(bits.view(np.float32)[0]), np.int64(word & low) * UNIT // itemsize
+
+
+@njit(cache=True, nogil=True)
+def _rounded(term, truncate):  # type: ignore[no-untyped-def]
+    """A term as an integer."""
+    return np.int64(term if truncate else math.floor(term))
+
+
 def _make_terms(truncate: bool) -> Any:
     @njit(cache=True, nogil=True)
     def add_terms(  # type: ignore[no-untyped-def]
@@ -42,16 +56,13 @@ def _make_terms(truncate: bool) -> Any:
     ):
         """As `vector.add_terms_floor` or `add_terms_toward_zero`."""
         bits = np.empty(1, np.uint32)
-        factor = bits.view(np.float32)
         for i in range(skip.size):
             for u in range(0 if skip[i] else count):
                 word = words[words_at + i * step + u]
-                bits[0] = word & ~low
-                value = np.float64(factor[0])
-                start = np.int64(word & low) * 8 // panel.itemsize
+                value, start = _taken_apart(word, low, bits, panel.itemsize)
                 for j in range(width):
                     term = value * np.float64(panel[start + j])
-                    acc[i * width + j] += np.int64(term if truncate else math.floor(term))
+                    acc[i * width + j] += _rounded(term, truncate)
 
     @njit(cache=True, nogil=True)
     def step_terms(  # type: ignore[no-untyped-def]
@@ -82,16 +93,13 @@ def _make_weighted(truncate: bool) -> Any:
         """As `weighted.add_weighted_floor` or `add_weighted_toward_zero`."""
         width = acc.size // skip.size
         bits, weight = np.empty(1, np.uint32), weights.view(np.int32)
-        factor = bits.view(np.float32)
         for i in range(skip.size):
             for u in range(0 if skip[i] else count):
                 word = words[words_at + i * step + u]
-                bits[0] = word & ~low
-                value = np.float64(factor[0])
-                start = np.int64(word & low) * 8 // panel.itemsize
+                value, start = _taken_apart(word, low, bits, panel.itemsize)
                 for j in range(width):
                     term = value * np.float64(panel[start + j])
-                    whole = np.int64(term if truncate else math.floor(term)) * weight[start + j]
+                    whole = _rounded(term, truncate) * weight[start + j]
                     acc[i * width + j] += whole
                     size[i * width + j] += abs(whole)
 
@@ -114,7 +122,7 @@ def peak(acc, acc_at, count):  # type: ignore[no-untyped-def]
 def _make_expand(rows: int) -> Any:
     @njit(cache=True, nogil=True)
     def expand(table, table_at, table_stride, index, index_at, panel, panel_at, width):  # type: ignore[no-untyped-def]
-        """As `vector.expand_R`."""
+        """As `moves.expand_R`."""
         for j in range(TILE):
             start = table_at + np.int64(index[index_at + j]) * table_stride
             for r in range(rows):
@@ -127,18 +135,15 @@ expand_1, expand_2, expand_4, expand_8 = (_make_expand(rows) for rows in (1, 2, 
 
 
 @njit(cache=True, nogil=True)
-def read_1(memory, base, offsets, offsets_at, out, out_at, count):  # type: ignore[no-untyped-def]
-    """As `vector.read_P`, for any P."""
+def read_spans(memory, base, at, _runs, first, out, out_at, count):  # type: ignore[no-untyped-def]
+    """As `moves.read_spans`, one by one."""
     for i in range(count):
-        out[out_at + i] = memory[base + offsets[offsets_at + i]]
-
-
-read_4 = read_8 = read_16 = read_32 = read_1
+        out[out_at + i] = memory[base + at[first + i]]
 
 
 @njit(cache=True, nogil=True)
 def largest_code(memory, at, mask, count):  # type: ignore[no-untyped-def]
-    """As `vector.largest_code`."""
+    """As `moves.largest_code`."""
     most = memory[at] & mask
     for i in range(1, count):
         most = max(most, memory[at + i] & mask)

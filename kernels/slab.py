@@ -12,6 +12,7 @@ from .emit import SUMS
 from .fast import run_tasks
 from .packing import pack_left, pack_right
 from .spans import ALONG_K
+from .words import UNIT
 
 
 @njit(cache=True, nogil=True)
@@ -36,7 +37,7 @@ def run_slab(  # type: ignore[no-untyped-def]
     zeroward, chain = rule
     rows, products = row_at.size, a_k_at.size
     height = -(-rows // SUMS) * SUMS
-    stride = np.uint32(table_rows * width * table.itemsize // 8)
+    stride = np.uint32(table_rows * width * table.itemsize // UNIT)
     blocks = -(-column_at.size * bins // width)
     start_at = (-room.ctypes.data % 64) // room.itemsize
     acc = room[start_at : start_at + blocks * height * width]
