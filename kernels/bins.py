@@ -21,12 +21,19 @@ from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
 from .panels import aligned, fill_panel
 from .product import Target, gemm_terms
+from .scratch import scratch
 from .spans import ALONG_K, reading_of
 from .terms import TermTable
 from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
 from .weights import WeightedTable
-from .which import add_weighted_floor, add_weighted_toward_zero, keep_apart, set_rounding
+from .which import (
+    add_weighted_floor,
+    add_weighted_toward_zero,
+    for_each,
+    keep_apart,
+    set_rounding,
+)
 from .words import UNIT
 
 # A part's sums take 16 MiB, its words and entries 10; a task's sums stay in second-level cache.
@@ -71,7 +78,7 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
 def _run_task(  # type: ignore[no-untyped-def]
     task, words, height, index, left, ceiling, right, tables, start, limit, zeroward, acc, size
 ):
-    """Task number `task` of `_run_tasks`."""
+    """Task number `task` of a slab; acc, size: (blocks, height, width), flat."""
     keep_apart()
     blocks = index.shape[0]
     width = acc.size // (blocks * height)
@@ -87,16 +94,10 @@ def _run_task(  # type: ignore[no-untyped-def]
     set_rounding(NEAREST)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _run_tasks(  # type: ignore[no-untyped-def]
-    words, height, index, left, ceiling, right, tables, start, limit, zeroward, acc, size
-):
-    """Every task of a slab, as `fast.run_tasks`; acc, size: (blocks, height, width), flat."""
-    for task in prange(-(-height // _TASK_ROWS) * index.shape[0]):
-        _run_task(
-            np.int64(task), words, height, index, left, ceiling, right, tables, start, limit,
-            zeroward, acc, size,
-        )  # fmt: skip
+@njit(cache=True, nogil=True)
+def _run_tasks(tasks, arguments):  # type: ignore[no-untyped-def]
+    """Every task of a slab."""
+    for_each(_run_task, tasks, arguments)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -159,8 +160,11 @@ def _part(
     rows, columns, products = a.row_at.size, b.row_at.size, a.k_at.size
     width = WEIGHTED_VECTORS * terms.lanes
     height, blocks = -(-rows // SUMS) * SUMS, -(-columns // width)
-    acc = np.zeros((blocks, height, width), np.int64)
-    size = np.zeros_like(acc)
+    acc, size = (scratch(name, blocks * height * width, np.int64) for name in ("sums", "sizes"))
+    acc[:], size[:] = 0, 0
+    longest = min(products, PART_PRODUCTS)
+    all_words = scratch("words", height * longest, np.uint32)
+    entries = scratch("entries", blocks * width * longest, np.uint16)
     (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
     word_of = terms.words[WEIGHTED_VECTORS]
     stride = np.uint32(terms.rows * width * terms.table.itemsize // UNIT)
@@ -173,25 +177,26 @@ def _part(
         a_part = a_runs[here] if a_reading[0] == ALONG_K else a_runs
         b_part = b_runs[here] if b_reading[0] == ALONG_K else b_runs
         start = cut(a_at.size, 1, chunk_size(2 * terms.rows, WEIGHTED_VECTORS)).start
-        words = np.empty(height * a_at.size, np.uint32)
+        words = all_words[: height * a_at.size]
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
         pack_left(
             a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, stride,
             height, words, largest,
         )  # fmt: skip
-        index = np.empty((blocks, a_at.size * width), np.uint16)
+        index = entries[: blocks * a_at.size * width].reshape(blocks, a_at.size * width)
         peaks = np.empty((blocks, a_at.size), np.float32)
         pack_right(
             b.memory, b.row_at, b_at, 1, padding, terms.masks[1], terms.ceilings[1], b_reading,
             b_part, width, index, peaks,
         )  # fmt: skip
-        _run_tasks(
+        arguments = (
             words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,
-            zeroward, acc.reshape(-1), size.reshape(-1),
+            zeroward, acc, size,
         )  # fmt: skip
-    if _largest_part(acc.reshape(-1), size.reshape(-1)) > top:
+        _run_tasks(-(-height // _TASK_ROWS) * blocks, arguments)
+    if _largest_part(acc, size) > top:
         return False
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc, terms.constants, *where, scale, target.memory)
+    finish(acc.reshape(blocks, height, width), terms.constants, *where, scale, target.memory)
     return True

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magni
 from .threads import parallel
 
 _GRAIN = 32 * CHUNK  # elements that make a thread worth waking
+_FLOAT, _INT = Struct("f"), Struct("i")  # of one size: a float32 from its bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def quantise(
     _check_arguments(x, fmt, offset, scaling)
     if rounding != "stochastic":
         require_unused(rounding, generator, random_bits)
-    x = np.require(x, None, ("W", "A"))  # Numba compiles anew for other memory
+    if not (x.flags.writeable and x.flags.aligned):  # Numba compiles anew for other memory
+        x = x.copy()
     with parallel(x.size, _GRAIN):
         if isinstance(fmt, LNSFormat):
             require_choice("rounding", rounding, ROUNDINGS)
@@ -70,7 +73,7 @@ def quantise(
             return _quantise_log(x, fmt, offset, rounding)
         require_choice("rounding", rounding, ("nearest",))
         if offset is None and (scaling == "amax" or isinstance(fmt, IntFormat)):
-            offset = amax_offset(_largest(x, fmt), fmt)
+            offset = amax_offset(np.array([_largest(x, fmt)]), fmt)
         if isinstance(fmt, FloatFormat):
             return _quantise_float(x, fmt, 0 if offset is None else offset)
         return _quantise_int(x, fmt, 0 if offset is None else offset)
@@ -119,21 +122,20 @@ def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
     return NonFiniteError(f"x must be finite for {fmt.name}, got {x[index]} at index {index}")
 
 
-def _largest(x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[np.float64]:
-    """max |x| as a float64 array of one element; refuses a NaN or infinity."""
+def _largest(x: npt.NDArray[Any], fmt: Format) -> float:
+    """max |x|; refuses a NaN or infinity."""
     if x.dtype == np.float32:
-        bits = encode32.largest32(_flat(x).view(np.int32))
-        most = np.array([bits], np.int32).view(np.float32).astype(np.float64)
+        most: float = _FLOAT.unpack(_INT.pack(encode32.largest32(_flat(x).view(np.int32))))[0]
     else:
-        most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64)
-    if not math.isfinite(most[0]):
+        most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64).item()
+    if not math.isfinite(most):
         raise _non_finite(x, fmt)
     return most
 
 
 def _default_log_offset(x: npt.NDArray[Any], fmt: LNSFormat, rounding: str) -> int:
     """`lns.encode`'s default offset for a rounding that is monotone: the largest |x| decides."""
-    largest = _largest(x, fmt).item()
+    largest = _largest(x, fmt)
     if largest == 0:
         return 0
     fraction, octave = math.frexp(largest)

@@ -12,7 +12,7 @@ VECTORS = (4, 2, 1)  # of a block: 64, 32 or 16 columns of 32 bits
 SUMS = 4  # vectors of running sums in registers: eight of AVX2, four of AVX-512
 QUAD = 4  # words that are read at once
 
-I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 ZERO = I64(0)
 _START = {4: 1.5 * 2.0**23, 8: 1.5 * 2.0**52}  # by item size: where a running sum begins
 _START_BITS = {4: 0x4B400000, 8: 0x4338000000000000}
@@ -76,3 +76,12 @@ def function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     """An LLVM intrinsic, declared once per module."""
     known = builder.module.globals.get(name)
     return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def not_unrolled(back: Any) -> None:
+    """Ask LLVM not to unroll the loop whose last branch this is: its pointers fill the registers
+    as it is."""
+    module = back.function.module
+    loop = module.add_metadata([ir.Constant(I32, 0)])
+    loop.operands = (loop, module.add_metadata(["llvm.loop.unroll.disable"]))  # names itself first
+    back.set_metadata("llvm.loop", loop)

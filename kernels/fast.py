@@ -10,7 +10,7 @@ fails too, the chunk is replayed group by group with the exact clamp or wrap.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .bounds import bound_rows, growth_of, mark_rows, peaks_of, run_of
 from .panels import aligned, fill_panel
@@ -98,11 +98,20 @@ def _tile(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _run_task(  # type: ignore[no-untyped-def]
+def run_task(  # type: ignore[no-untyped-def]
     task, words, sizes, height, task_rows, width, index, left, left_ceiling, right, tables, cuts,
-    rule, acc, left_range, bound,
+    rule, acc, left_range, bound, counts,
 ):  # fmt: skip
-    """Task number `task` of `run_tasks`, apart from its loop: that one's lines compile twice."""
+    """Task number `task` of a slab.
+
+    words: as `packing.pack_left` has them, sizes: the same as float32; height: rows, up to a
+    multiple of SUMS. index: (blocks, products * width). left: (ceil(rows / PACKED), products)
+    largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
+    largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,
+    fold), see `packing.Chunks`. rule: (products of a group or 0, toward zero, what a floating-point
+    sum may reach, limits). The state is flat: acc and left_range (blocks, height, width), bound
+    (blocks, ceil(height / bound_rows)). counts[task]: the rows replayed.
+    """
     keep_apart()
     blocks, together = index.shape[0], bound_rows(width * acc.itemsize)
     groups = -(-height // together)
@@ -112,7 +121,7 @@ def _run_task(  # type: ignore[no-untyped-def]
     begin, end = (block * height + first) * width, (block * height + last) * width
     group, zeroward, chain, limits = rule
     set_rounding(DOWN)
-    replayed = _tile(
+    counts[task] = _tile(
         words,
         sizes,
         height,
@@ -130,38 +139,6 @@ def _run_task(  # type: ignore[no-untyped-def]
         bound[block * groups + first // together : block * groups - (-last // together)],
     )
     set_rounding(NEAREST)
-    return replayed
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def run_tasks(  # type: ignore[no-untyped-def]
-    words, sizes, height, task_rows, width, index, left, left_ceiling, right, tables, cuts, rule,
-    acc, left_range, bound,
-):  # fmt: skip
-    """Run every task of a slab. Returns the rows replayed per task.
-
-    words: as `packing.pack_left` has them, sizes: the same as float32; height: rows, up to a
-    multiple of SUMS. index: (blocks, products * width). left: (ceil(rows / PACKED), products)
-    largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
-    largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,
-    fold), see `packing.Chunks`. rule: (products of a group or 0, toward zero, what a floating-point
-    sum may reach, limits). The state is flat: acc and left_range (blocks, height, width), bound
-    (blocks, ceil(height / bound_rows)).
-    """
-    tasks = -(-height // task_rows) * index.shape[0]
-    counts = np.zeros(tasks, np.int64)
-    if tasks == 1:  # to hand out a single task takes longer than a small one
-        counts[0] = _run_task(
-            np.int64(0), words, sizes, height, task_rows, width, index, left, left_ceiling, right,
-            tables, cuts, rule, acc, left_range, bound,
-        )  # fmt: skip
-        return counts
-    for task in prange(tasks):
-        counts[task] = _run_task(
-            np.int64(task), words, sizes, height, task_rows, width, index, left, left_ceiling,
-            right, tables, cuts, rule, acc, left_range, bound,
-        )  # fmt: skip
-    return counts
 
 
 @njit(cache=True, nogil=True)

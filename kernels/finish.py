@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 
 from .moves import TILE
-from .which import put_column, put_row, put_tile
+from .which import for_each, put_column, put_row, put_tile
 
 _ROWS = 16  # of a tile that is turned while it is in the first-level cache
 _PART = 64  # rows of a task
@@ -75,19 +75,21 @@ def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):
 @njit(cache=True, nogil=True)
 def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
     """`finish` of whole tiles of float32 results whose rows are neighbours in memory."""
-    width = acc.shape[2]
+    width, flat = acc.shape[2], acc.ravel()
     for block in range(acc.shape[0]):
         start, base = block * width, block * acc.shape[1] * width
         here = min(width, column_at.size - start)
         for j in range(0, here, TILE):
             for i in range(first, last, TILE):
                 at = base + i * width + j
-                put_tile(acc.reshape(-1), at, width, out, column_at, start + j, row_at[i], scale)
+                put_tile(flat, at, width, out, column_at, start + j, row_at[i], scale)
 
 
 @njit(cache=True, nogil=True)
-def _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
-    """`finish` of rows first..last-1."""
+def _finish_part(task, acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
+    """`finish` of _PART rows."""
+    first = task * _PART
+    last = min(row_at.size, first + _PART)
     if constants.size > 1 or constants[0] != 1:
         _finish_bins(acc, constants, row_at, column_at, scale, out, first, last)
         return
@@ -102,7 +104,7 @@ def _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, fi
         _finish_rows(acc, unit_columns, row_at, column_at, scale, out, i, end)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
     """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
 
@@ -111,11 +113,5 @@ def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type
     int64 takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its
     first.
     """
-    rows = np.int64(row_at.size)
-    if rows <= _PART:
-        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, np.int64(0), rows)
-        return
-    for task in prange(-(-rows // _PART)):
-        first = np.int64(task) * _PART
-        last = min(rows, first + _PART)
-        _finish_part(acc, constants, unit_columns, row_at, column_at, scale, out, first, last)
+    arguments = acc, constants, unit_columns, row_at, column_at, scale, out
+    for_each(_finish_part, -(-row_at.size // _PART), arguments)

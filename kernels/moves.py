@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import QUAD, ZERO, element, lane_of, load, vector
+from .emit import ZERO, element, lane_of, load, vector
 
 SPAN = 16  # codes that `read_spans` copies at once
 TILE = 8  # rows of a table that `expand_8` transposes at a time
@@ -234,59 +234,3 @@ def _look_up(_typing: Any, table: Any, codes: Any, at: Any, out: Any, count: Any
 
 
 look_up: Any = intrinsic(_look_up)
-
-
-def _spread(
-    _typing: Any,
-    table: Any,
-    codes: Any,
-    at: Any,
-    row_step: Any,
-    step: Any,
-    out: Any,
-    out_at: Any,
-    rows: Any,
-    count: Any,
-    stride: Any,
-) -> Any:
-    """out[out_at + i * count + u] = table[codes[at + i * row_step + u * step]] + u * stride.
-
-    For i < rows and u < count; table, out: uint32.
-    """
-    place = types.intp
-    signature = types.void(
-        table, codes, place, place, place, out, place, place, place, types.uint32
-    )
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        entries = element(context, builder, sig.args[0], args[0], _I64(0))
-        source = element(context, builder, sig.args[1], args[1], args[2])
-        target = element(context, builder, sig.args[5], args[5], args[6])
-        step, rows, count, stride = args[4], args[7], args[8], args[9]
-
-        def spread_products(first: Any, together: int) -> None:
-            """Products first, first + 1, ... of all rows, `together` at a time."""
-            number = [builder.add(first, _I64(u)) for u in range(together)]
-            lines = [builder.gep(source, [builder.mul(u, step)]) for u in number]
-            moved = [builder.mul(builder.trunc(u, _I32), stride) for u in number]
-            start = builder.gep(target, [first])
-            with cgutils.for_range(builder, rows) as row:
-                result = builder.gep(start, [builder.mul(row.index, count)])
-                place = builder.mul(row.index, args[3])
-                for u in range(together):
-                    code = builder.load(builder.gep(lines[u], [place]))
-                    word = builder.load(builder.gep(entries, [builder.zext(code, _I64)]))
-                    builder.store(builder.add(word, moved[u]), builder.gep(result, [_I64(u)]))
-
-        rest = builder.srem(count, _I64(QUAD))
-        even = builder.sub(count, rest)
-        with cgutils.for_range_slice(builder, ZERO, even, _I64(QUAD), _I64) as (u, _):
-            spread_products(u, QUAD)
-        with cgutils.for_range(builder, count, even) as last:
-            spread_products(last.index, 1)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-spread: Any = intrinsic(_spread)

@@ -10,13 +10,13 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from .bounds import PACKED
 from .emit import VECTOR_BYTES
 from .moves import TILE
 from .spans import line_up
-from .which import largest_code, spread, turn_8
+from .which import for_each, largest_code, spread, turn_8
 
 Int64 = npt.NDArray[np.int64]
 
@@ -77,12 +77,13 @@ def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ig
 
 @njit(cache=True, nogil=True)
 def _pack_rows(  # type: ignore[no-untyped-def]
-    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, first, words, largest
+    task, memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
 ):
-    """`pack_left` for PACKED rows from `first` on; largest: their line of it."""
+    """`pack_left` for PACKED rows."""
+    first, line = task * PACKED, largest[task]
     rows = min(PACKED, row_at.size - first)
     codes, base, row_step, k_step = line_up(memory, row_at, k_at, reading, runs, first, rows)
-    _largest_of(codes, base, row_step, k_step, rows, mask, largest)
+    _largest_of(codes, base, row_step, k_step, rows, mask, line)
     for c in range(start.size - 1):
         k0, count = start[c], start[c + 1] - start[c]
         at, place = k0 * height + first * count, base + k0 * k_step
@@ -91,7 +92,7 @@ def _pack_rows(  # type: ignore[no-untyped-def]
             words[at + rows * count : at + (height - first) * count] = 0
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def pack_left(  # type: ignore[no-untyped-def]
     memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
 ):
@@ -101,17 +102,10 @@ def pack_left(  # type: ignore[no-untyped-def]
     product u in row i is at i * count + u: word_of[code] + u * stride. Rows up to `height` are
     zeros. largest[i // PACKED, k]: the largest code & mask of those rows.
     """
-    if largest.shape[0] == 1:
-        _pack_rows(
-            memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height,
-            np.int64(0), words, largest[0],
-        )  # fmt: skip
-        return
-    for task in prange(largest.shape[0]):
-        _pack_rows(
-            memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height,
-            np.int64(task) * PACKED, words, largest[task],
-        )  # fmt: skip
+    arguments = (
+        memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
+    )  # fmt: skip
+    for_each(_pack_rows, largest.shape[0], arguments)
 
 
 @njit(cache=True, nogil=True)
@@ -137,9 +131,11 @@ def _copy_block(codes, base, column_step, k_step, columns, width, products, out)
 
 @njit(cache=True, nogil=True)
 def _pack_block(  # type: ignore[no-untyped-def]
-    memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, block, out, peaks
-):
-    """`pack_right` for one block; out, peaks: its line of index and peaks."""
+    block, memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index,
+    all_peaks,
+):  # fmt: skip
+    """`pack_right` for one block."""
+    out, peaks = index[block], all_peaks[block]
     first, products = block * width // bins, peaks.size
     columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
     real = min(width, column_at.size * bins - block * width)
@@ -166,7 +162,7 @@ def _pack_block(  # type: ignore[no-untyped-def]
         out[at + real : at + width] = padding
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def pack_right(  # type: ignore[no-untyped-def]
     memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
 ):
@@ -175,14 +171,7 @@ def pack_right(  # type: ignore[no-untyped-def]
     A virtual column is one bin of a column. peaks[block, k]: the largest entry that the block's
     codes can have.
     """
-    if index.shape[0] == 1:
-        _pack_block(
-            memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width,
-            np.int64(0), index[0], peaks[0],
-        )  # fmt: skip
-        return
-    for block in prange(index.shape[0]):
-        _pack_block(
-            memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width,
-            np.int64(block), index[block], peaks[block],
-        )  # fmt: skip
+    arguments = (
+        memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
+    )  # fmt: skip
+    for_each(_pack_block, index.shape[0], arguments)

@@ -18,15 +18,19 @@ def aligned(size, like):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def fill_panel(table, rows, index, index_at, slots, block, panel):  # type: ignore[no-untyped-def]
     """Fill panel (slots, rows, block) for the codes index[index_at:]; rows: 1, 2, 4 or 8 n."""
-    for at in range(0, slots * block, TILE):
-        slot, column = at // block, at % block
-        here, target = index_at + at, slot * rows * block + column
-        if rows == 1:
-            expand_1(table, 0, rows, index, here, panel, target, block)
-        elif rows == 2:
-            expand_2(table, 0, rows, index, here, panel, target, block)
-        elif rows == 4:
-            expand_4(table, 0, rows, index, here, panel, target, block)
-        else:
-            for row in range(0, rows, TILE):
-                expand_8(table, row, rows, index, here, panel, target + row * block, block)
+    for slot in range(slots):
+        here, target = index_at + slot * block, slot * rows * block
+        for at in range(0, block, TILE):
+            # a stride that the compiler knows is a shift
+            if rows == 8:
+                expand_8(table, 0, 8, index, here + at, panel, target + at, block)
+            elif rows == 1:
+                expand_1(table, 0, 1, index, here + at, panel, target + at, block)
+            elif rows == 2:
+                expand_2(table, 0, 2, index, here + at, panel, target + at, block)
+            elif rows == 4:
+                expand_4(table, 0, 4, index, here + at, panel, target + at, block)
+            else:
+                for row in range(0, rows, TILE):
+                    place = target + row * block + at
+                    expand_8(table, row, rows, index, here + at, panel, place, block)

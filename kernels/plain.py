@@ -24,6 +24,13 @@ def keep_apart():  # type: ignore[no-untyped-def]
     """Do nothing: see `set_rounding`."""
 
 
+@njit(inline="always")
+def for_each(function, tasks, arguments):  # type: ignore[no-untyped-def]
+    """As `tasks.for_each`, one after the other."""
+    for task in range(tasks):
+        function(np.int64(task), *arguments)
+
+
 @njit(cache=True, nogil=True)
 def fold_terms(acc, acc_at, count, left_range, rule):  # type: ignore[no-untyped-def]
     """As `folding.fold_terms`."""

@@ -3,7 +3,6 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -13,9 +12,11 @@ from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
 from .operands import Codes
 from .packing import chunk_size, cut
+from .scratch import scratch
 from .slab import run_slab
 from .spans import reading_of
 from .terms import TermTable
+from .threads import in_use
 from .words import UNIT
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
@@ -46,15 +47,16 @@ class Target(NamedTuple):
 
     def turned(self) -> "Target":
         """The same memory for the transposed product."""
-        unit = self.row_at.size == 1 or bool((np.diff(self.row_at) == 1).all())
-        return Target(self.memory, self.column_at, self.row_at, unit, self.scale)
+        at = self.row_at
+        unit = at.size <= 1 or bool(at[1] - at[0] == 1 and (np.diff(at) == 1).all())
+        return Target(self.memory, self.column_at, at, unit, self.scale)
 
 
 def _task_rows(rows: int, blocks: int) -> int:
     """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
     if rows <= PACKED:
         return PACKED
-    wanted = -(-2 * numba.get_num_threads() // blocks)
+    wanted = -(-2 * in_use() // blocks)
     even = -(-rows // (wanted * PACKED)) * PACKED
     return min(MAX_TASK_ROWS, even)
 
@@ -155,9 +157,15 @@ def _slab(
     last = cut(rest, accumulator.lanes, chunk) if products > most else full
     width = vectors * terms.lanes
     blocks, height = -(-b.row_at.size * terms.bins // width), -(-rows // SUMS) * SUMS
-    left_range = np.zeros((blocks, height, width), np.uint8)
-    room = np.zeros(left_range.size + 64 // terms.limits.itemsize, terms.limits.dtype)
-    start, replayed = run_slab(
+    shape, size = (blocks, height, width), blocks * height * width
+    acc, flags = scratch("sums", size, terms.limits.dtype), scratch("flags", size, np.uint8)
+    acc[:], flags[:] = 0, 0
+    longest = min(products, most)
+    room = (
+        scratch("words", height * longest, np.uint32),
+        scratch("entries", blocks * width * longest, np.uint16),
+    )
+    replayed = run_slab(
         (a.memory, a.row_at, a.k_at, *reading_of(a)),
         (b.memory, b.row_at, b.k_at, *reading_of(b)),
         (most, _task_rows(rows, blocks), width),
@@ -168,14 +176,14 @@ def _slab(
         (full.start, full.fold, last.start, last.fold, full.group),
         (accumulator.rounding == "toward_zero", terms.chain),
         terms.limits,
+        acc,
+        flags,
         room,
-        left_range,
     )
-    acc = room[start : start + left_range.size].reshape(left_range.shape)
     replayed_rows += replayed
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc, terms.constants, *where, scale, target.memory)
+    finish(acc.reshape(shape), terms.constants, *where, scale, target.memory)
     if not replayed:
         return 0
-    return int(count_left(left_range, rows, b.row_at.size, terms.bins))
+    return int(count_left(flags.reshape(shape), rows, b.row_at.size, terms.bins))

@@ -16,6 +16,7 @@ from ..lns.codec import default_offset
 from ..lns.format import LNSFormat
 from .codec import EncodeCounts
 from .threads import parallel
+from .which import largest_code
 
 _CHUNK = 1 << 14  # elements per task
 _FAR = 1 << 29  # e * 2^up stays below 2^28
@@ -95,6 +96,12 @@ def _map(table, code, out):  # type: ignore[no-untyped-def]
     return counts
 
 
+@njit(cache=True, nogil=True)
+def _largest(code, mask):  # type: ignore[no-untyped-def]
+    """The largest code & mask of at least one."""
+    return largest_code(code, 0, mask, code.size)
+
+
 def _rounded(steps: Any, ratio: int) -> Any:
     """RN_even(steps / ratio) of integers, elementwise; ratio a power of two."""
     kept, rest = np.divmod(steps, ratio)
@@ -125,13 +132,17 @@ def _table(
 def _default_offset(array: LNSArray, fmt: LNSFormat) -> int:
     """Smallest multiple of the target's gamma for which nothing saturates; 0 if all is zero."""
     source = array.fmt
-    stored = array.code & source.code_dtype.type(source.max_exponent)
-    top = int(stored.max(initial=0))
-    if not stored.size or (source.zero and top == 0):
+    if not array.size:
         return 0
     if isinstance(array.offset, int):
+        top = int(_largest(_plain(array.code), source.code_dtype.type(source.max_exponent)))
+        if source.zero and top == 0:
+            return 0
         largest = top + array.offset
     else:
+        stored = array.code & source.code_dtype.type(source.max_exponent)
+        if source.zero and not stored.any():
+            return 0
         whole = stored.astype(np.int64) + array.offset
         largest = int((whole[stored > 0] if source.zero else whole).max())
     exact = largest * max(1, fmt.gamma // source.gamma)

@@ -10,6 +10,7 @@ from numba.core import cgutils
 
 from .emit import (
     I8,
+    I16,
     I32,
     I64,
     QUAD,
@@ -33,14 +34,22 @@ def add_term(builder: Any, lane: Lane, truncate: bool, total: Any, factor: Any, 
     return builder.call(fma, [factor, row, total])
 
 
-def four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]]:
-    """[(factor in every lane, offset of the panel's row in units of 8 bytes)] of QUAD words."""
+def several(builder: Any, lane: Lane, place: Any, low: Any, words: int) -> list[tuple[Any, Any]]:
+    """[(factor in every lane, offset of the panel's row in units of 8 bytes)] of some QUADs."""
+    found: list[tuple[Any, Any]] = []
+    for at in range(0, words, QUAD):
+        found += _four(builder, lane, builder.gep(place, [I64(at)]), low)
+    return found
+
+
+def _four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]]:
+    """`several` of QUAD words."""
     # Offsets are loaded before the vector, else LLVM takes them out of it, which is slower.
-    long_low, pairs = builder.zext(low, I64), builder.bitcast(place, I64.as_pointer())
+    long_low, halves = builder.zext(low, I64), builder.bitcast(place, I16.as_pointer())
     offsets = []
-    for j in range(0, QUAD, 2):
-        pair = builder.load(builder.gep(pairs, [I64(j // 2)]), align=4)
-        offsets += [builder.and_(at, long_low) for at in (pair, builder.lshr(pair, I64(32)))]
+    for j in range(QUAD):
+        half = builder.load(builder.gep(halves, [I64(2 * j)]), align=2)
+        offsets.append(builder.and_(builder.zext(half, I64), long_low))
     words = load(builder, builder.bitcast(place, ir.VectorType(I32, QUAD).as_pointer()))
     wide = lane.item_bytes == 8
     if not wide:  # every QUAD lanes hold the four: a factor is then spread by a shuffle within
@@ -128,7 +137,7 @@ class Rows:
         if step == 1:
             codes = [[single(builder, self.lane, word, place["low"])] for word in words]
         else:
-            codes = [four(builder, self.lane, word, place["low"]) for word in words]
+            codes = [several(builder, self.lane, word, place["low"], step) for word in words]
         for one in zip(*codes, strict=True):
             sums = self.grown(sums, list(one))
         words = [builder.gep(word, [I64(step)]) for word in words]
@@ -146,7 +155,7 @@ class Rows:
             rows = [builder.add(i, I64(r)) for r in range(self.together)]
             words = [builder.gep(place["word"], [builder.mul(row, place["step"])]) for row in rows]
             state = [ZERO, *words, *self.starts()]
-            for step in (QUAD, 1):
+            for step in (12, QUAD, 1):
                 state = self._loop(step, state, place["count"])
             for number, row in enumerate(rows):
                 skipped = builder.load(builder.gep(place["skip"], [row]))

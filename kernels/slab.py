@@ -9,22 +9,24 @@ from numba import njit
 
 from .bounds import PACKED, bound_rows
 from .emit import SUMS
-from .fast import run_tasks
+from .fast import run_task
 from .packing import pack_left, pack_right
 from .spans import ALONG_K
+from .which import for_each
 from .words import UNIT
 
 
 @njit(cache=True, nogil=True)
 def run_slab(  # type: ignore[no-untyped-def]
-    left, right, sizes, tables, bins, masks, ceilings, cuts, rule, limits, room, left_range
+    left, right, sizes, tables, bins, masks, ceilings, cuts, rule, limits, acc, flags, room
 ):
-    """Return (where the accumulators (blocks, height, width) start in `room`, rows replayed).
+    """Return how many rows were replayed.
 
-    height: rows, up to a multiple of SUMS. room: zeros, with 64 bytes to spare: a vector that lies
-    across two cache lines costs twice. left_range: zeros of the accumulators' shape, set where one
-    leaves its range. left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at,
-    k_at, ...) likewise. sizes: (products of a slab, rows of a task, width of a block).
+    height: rows, up to a multiple of SUMS. acc: zeros (blocks, height, width), flat; flags: zeros
+    likewise, set where an accumulator leaves its range. room: (words of a, entries of b), 1-D, for
+    a slab of as many products as there are.
+    left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
+    likewise. sizes: (products of a slab, rows of a task, width of a block).
     tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
     cuts: (start, fold) of a full slab, of the last one, products of a group or 0. rule: (toward
     zero, what a floating-point sum may reach).
@@ -39,34 +41,33 @@ def run_slab(  # type: ignore[no-untyped-def]
     height = -(-rows // SUMS) * SUMS
     stride = np.uint32(table_rows * width * table.itemsize // UNIT)
     blocks = -(-column_at.size * bins // width)
-    start_at = (-room.ctypes.data % 64) // room.itemsize
-    acc = room[start_at : start_at + blocks * height * width]
-    flags = left_range.reshape(-1)
-    bound = np.zeros(blocks * -(-height // bound_rows(width * room.itemsize)), np.int64)
+    bound = np.zeros(blocks * -(-height // bound_rows(width * acc.itemsize)), np.int64)
     replayed = np.int64(0)
     for first in range(0, products, most):
         last = min(products, first + most)
         count = last - first
         whole = count == most
         start, fold = (full_start, full_fold) if whole else (last_start, last_fold)
-        words = np.empty(height * count, np.uint32)
+        words = room[0][: height * count]
         largest = np.empty((-(-rows // PACKED), count), a_memory.dtype)
         pack_left(
             a_memory, row_at, a_k_at[first:last], a_reading,
             a_runs[first:last] if a_reading[0] == ALONG_K else a_runs, masks[0], start, word_of,
             stride, height, words, largest,
         )  # fmt: skip
-        index = np.empty((blocks, count * width), np.uint16)
+        index = room[1][: blocks * count * width].reshape(blocks, count * width)
         peaks = np.empty((blocks, count), np.float32)
         pack_right(
             b_memory, column_at, b_k_at[first:last], bins, padding, masks[1], ceilings[1],
             b_reading, b_runs[first:last] if b_reading[0] == ALONG_K else b_runs, width, index,
             peaks,
         )  # fmt: skip
-        counts = run_tasks(
+        counts = np.zeros(-(-height // task_rows) * blocks, np.int64)
+        arguments = (
             words, words.view(np.float32), height, task_rows, width, index, largest, ceilings[0],
             peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits), acc,
-            flags, bound,
+            flags, bound, counts,
         )  # fmt: skip
+        for_each(run_task, counts.size, arguments)
         replayed += counts.sum()
-    return start_at, replayed
+    return replayed

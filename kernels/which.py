@@ -13,6 +13,7 @@ if PLAIN:
         expand_4,
         expand_8,
         fold_terms,
+        for_each,
         keep_apart,
         largest_code,
         look_up,
@@ -37,10 +38,11 @@ else:
         largest_code,
         look_up,
         read_spans,
-        spread,
         turn_8,
     )
     from .results import put_column, put_row, put_tile
+    from .spread import spread
+    from .tasks import for_each
     from .vector import (
         add_terms_floor,
         add_terms_toward_zero,
@@ -61,6 +63,7 @@ __all__ = [
     "expand_4",
     "expand_8",
     "fold_terms",
+    "for_each",
     "keep_apart",
     "largest_code",
     "look_up",

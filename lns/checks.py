@@ -1,7 +1,7 @@
 """Argument checks of the public entry points: `<name> must be <rule>, got <value>`."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -81,11 +81,10 @@ def require_kind(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
 
 
-def require_choice(name: str, value: object, choices: Iterable[str]) -> str:
+def require_choice(name: str, value: object, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`, else raise ValueError listing them."""
-    known = sorted(choices)
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(sorted(choices))}, got {value!r}")
     return value
 
 

@@ -6,7 +6,6 @@ afterwards. `enabled = False` (evaluation) makes every add a no-op.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy.typing as npt
@@ -25,10 +24,6 @@ from .events import (
     encode_events,
     gemm_events,
 )
-
-# A run asks for the events of the same few tensors again and again; the answers are only read.
-_gemm_events = lru_cache(maxsize=4096)(gemm_events)
-_encode_events = lru_cache(maxsize=4096)(encode_events)
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
 
@@ -53,13 +48,30 @@ class Tally:
         self.on_gemm: Callable[[GemmRecord], None] | None = None  #: called by the GEMM, if set
         self.encodes: dict[tuple[str, str], list[int]] = {}
         self.accumulators: dict[tuple[str, str], list[int]] = {}
-        self.events: dict[str, Events] = {phase: {} for phase in PHASES}
+        # How often a run asked for the same work; the events of each are worked out when read.
+        self._asked: dict[tuple[Any, ...], int] = {}
+        self._added: dict[str, Events] = {phase: {} for phase in PHASES}
 
     def reset(self) -> None:
         """Forget every count; `enabled` and `on_gemm` stay."""
         self.encodes.clear()
         self.accumulators.clear()
-        self.events = {phase: {} for phase in PHASES}
+        self._asked.clear()
+        self._added = {phase: {} for phase in PHASES}
+
+    @property
+    def events(self) -> dict[str, Events]:
+        """The events of every phase so far, a copy."""
+        total = {phase: dict(events) for phase, events in self._added.items()}
+        for (phase, kind, *arguments), times in self._asked.items():
+            one: Events = kind(*arguments)
+            add_events(total[phase], {event: times * count for event, count in one.items()})
+        return total
+
+    def _ask(self, phase: str, kind: Callable[..., Events], *arguments: Any) -> None:
+        """Count the events that `kind` gives for the arguments once more."""
+        asked = (require_choice("phase", phase, PHASES), kind, *arguments)
+        self._asked[asked] = self._asked.get(asked, 0) + 1
 
     def add_encode(
         self,
@@ -75,15 +87,16 @@ class Tally:
             return
         self.add_counts(layer, role, counts)
         if source != fmt:
-            self.add_events(phase, _encode_events(fmt, int(counts.elements), source))
+            self._ask(phase, encode_events, fmt, int(counts.elements), source)
 
     def add_counts(self, layer: str, role: str, counts: EncodeCounts) -> None:
         """Count a rounding that was no conversion: integer Madam's clamp of stored exponents."""
         if not self.enabled:
             return
         row = self.encodes.setdefault((layer, require_choice("role", role, ROLES)), [0, 0, 0])
-        for i, count in enumerate((counts.elements, counts.saturated, counts.underflowed)):
-            row[i] += int(count)
+        row[0] += int(counts.elements)
+        row[1] += int(counts.saturated)
+        row[2] += int(counts.underflowed)
 
     def add_gemm(
         self,
@@ -100,15 +113,16 @@ class Tally:
         """Count one GEMM (m, k) x (k, n); overflowed: outputs whose accumulator left its range."""
         if not self.enabled:
             return
-        self.add_events(phase, _gemm_events(datapath, a_fmt, b_fmt, m, n, k))
+        self._ask(phase, gemm_events, datapath, a_fmt, b_fmt, m, n, k)
         row = self.accumulators.setdefault((layer, phase), [0, 0, 0])
-        for i, count in enumerate((m * n, int(overflowed), m * n * k)):
-            row[i] += count
+        row[0] += m * n
+        row[1] += int(overflowed)
+        row[2] += m * n * k
 
     def add_events(self, phase: str, events: Mapping[Event, int]) -> None:
         """Add `events` to a phase."""
         if self.enabled:
-            add_events(self.events[require_choice("phase", phase, PHASES)], events)
+            add_events(self._added[require_choice("phase", phase, PHASES)], events)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON values; keys are sorted, so equal counts are equal text."""
@@ -149,7 +163,8 @@ class Tally:
             (row["layer"], row["phase"]): [row["outputs"], row["overflowed"], row["products"]]
             for row in state["accumulators"]
         }
-        self.events = {
+        self._asked.clear()
+        self._added = {
             phase: {Event(kind, bits, detail): n for kind, bits, detail, n in rows}
             for phase, rows in state["events"].items()
         }

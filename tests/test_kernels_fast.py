@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -18,19 +19,33 @@ from lnsim.kernels import (
     Place,
     bins,
     cpu,
-    fast,
     matmul_counted,
     matmul_real,
     move_codes,
     product,
     quantise,
+    slab,
 )
 from lnsim.kernels.cpu import wide_product
+from lnsim.kernels.threads import parallel
+from lnsim.kernels.which import for_each
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import FP8_E4M3, INT8, LNS8, LNSFormat
 from lnsim.sim.madam import integer_madam_update, madam_direction, undefined_directions
+
+
+@numba.njit
+def add_task(task: int, done: Any, step: int) -> None:
+    """A task that leaves a trace."""
+    done[task] += step * task + 1
+
+
+@numba.njit
+def run_all(count: int, arguments: Any) -> None:
+    """The tasks of `test_every_task_runs_once`."""
+    for_each(add_task, count, arguments)
 
 
 def replays(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[int, int]:
@@ -58,6 +73,29 @@ def test_replays_run_where_sums_can_leave_the_range_and_only_there(lanes: int) -
     replayed, overflowed = replays(a, b, Datapath(accumulator=Accumulator(lanes=lanes)))
     assert replayed > 0
     assert overflowed > 70 * 70 // 4
+
+
+def test_a_product_inherits_nothing_from_the_one_before() -> None:
+    """Products share their memory: neither sums nor overflows of a saturated one are left in it."""
+    rng = np.random.default_rng(2)
+    large = encoded(rng.random((70, 300))), encoded(rng.random((300, 70)))
+    small = encoded(rng.standard_normal((40, 50))), encoded(rng.standard_normal((50, 90)))
+    for datapath in (Datapath(), Datapath(Antilog(4), Accumulator(style="bins", guard=0))):
+        first = matmul_counted(*large, datapath)
+        kept = first[0].copy()
+        assert first[1] > 0
+        replays(*small, datapath)  # equal to the general kernel, overflows too
+        np.testing.assert_array_equal(first[0], kept)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_every_task_runs_once(count: int) -> None:
+    """On however many threads."""
+    for threads in (1, numba.get_num_threads()):
+        with parallel(threads, 1):
+            done = np.zeros(count, np.int64)
+            run_all(count, (done, np.int64(3)))
+        np.testing.assert_array_equal(done, 3 * np.arange(count) + 1)
 
 
 def test_a_first_layer_where_a_norm_bound_fails_needs_hardly_a_replay() -> None:
@@ -168,9 +206,9 @@ def test_read_only_operands_are_taken_without_compiling_again() -> None:
     codes = a.code.copy()
     codes.setflags(write=False)
     frozen = LNSArray(codes, 0, LNS8)
-    compiled = len(fast.run_tasks.signatures)
+    compiled = len(slab.run_slab.signatures)
     np.testing.assert_array_equal(matmul_counted(frozen, frozen.T, Datapath())[0], wanted)
-    assert len(fast.run_tasks.signatures) == compiled
+    assert len(slab.run_slab.signatures) == compiled
     x = np.linspace(-1, 1, 50, dtype=np.float32)
     same = quantise(x, LNS8)[0]
     x.setflags(write=False)

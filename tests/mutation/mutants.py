@@ -177,9 +177,7 @@ MUTANTS = (
         "every chunk adds one too many",
     ),
     Mutant(
-        "kernels/moves.py",
-        "builder.add(word, moved[u])",
-        "word", _FAST,
+        "kernels/spread.py", "builder.add(words, moved)", "words", _FAST,
         "every product of a chunk reads the first one's panel",
     ),
     Mutant(

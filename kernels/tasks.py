@@ -1,0 +1,73 @@
+"""Tasks on Numba's threads: one parallel loop, compiled once, for every kernel.
+
+A parallel loop of Numba's is expensive to compile, and compiles its body again at every level of
+calls. Here the body is called by its address, with its arguments in a struct.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .emit import I8, I64
+
+_ENTRY = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I64])
+
+
+def _call(_typing: Any, _entry: Any, _frame: Any, _task: Any) -> Any:
+    """Call the function at address `entry` with the address `frame` and the number `task`."""
+
+    def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        entry = builder.inttoptr(args[0], _ENTRY.as_pointer())
+        builder.call(entry, [builder.inttoptr(args[1], I8.as_pointer()), args[2]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.int64), codegen
+
+
+_call_at: Any = intrinsic(_call)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
+    """Call `entry` for every task. To hand out a single one takes longer than a small one."""
+    if tasks == 1:
+        _call_at(entry, frame, np.int64(0))
+        return
+    for task in prange(tasks):
+        _call_at(entry, frame, np.int64(task))
+
+
+def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
+    """function(task, *arguments) for each task < tasks, in any order, on Numba's threads.
+
+    function: compiled, int64 and the arguments to nothing; what it raises is lost.
+    """
+    inner = function.get_call_type(typing, (types.int64, *arguments.types), {})
+    loop = typing.resolve_value_type(_each)
+    outer = loop.get_call_type(typing, (types.intp, types.intp, types.intp), {})
+
+    def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        body = function.dispatcher.get_compile_result(inner)
+        around = loop.dispatcher.get_compile_result(outer)
+        context.add_linking_libs((body.library, around.library))
+        frame = cgutils.alloca_once_value(builder, args[2])
+        name = builder.module.get_unique_name(f"{builder.function.name}.task")
+        entry = ir.Function(builder.module, _ENTRY, name)
+        entry.linkage = "internal"
+        inside = ir.IRBuilder(entry.append_basic_block())
+        held = inside.load(inside.bitcast(entry.args[0], frame.type))
+        passed = [entry.args[1], *cgutils.unpack_tuple(inside, held)]
+        context.call_internal_no_propagate(inside, body.fndesc, inner, passed)
+        inside.ret_void()
+        places = [builder.ptrtoint(place, I64) for place in (entry, frame)]
+        context.call_internal(builder, around.fndesc, outer, [*places, args[1]])
+        return context.get_dummy_value()
+
+    return types.void(function, types.intp, arguments), codegen
+
+
+for_each: Any = intrinsic(_for_each)
