@@ -76,8 +76,9 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
 
 @njit(cache=True, nogil=True)
 def _run_task(  # type: ignore[no-untyped-def]
-    task, words, height, index, left, ceiling, right, tables, start, limit, zeroward, acc, size
-):
+    task, words, height, index, left, ceiling, right, tables, start, limit, zeroward, fresh, acc,
+    size,
+):  # fmt: skip
     """Task number `task` of a slab; acc, size: (blocks, height, width), flat."""
     keep_apart()
     blocks = index.shape[0]
@@ -86,6 +87,9 @@ def _run_task(  # type: ignore[no-untyped-def]
     last = min(height, first + _TASK_ROWS)
     peaks = peaks_of(left, first, last, ceiling, right[block])
     begin, end = (block * height + first) * width, (block * height + last) * width
+    if fresh:
+        acc[begin:end] = 0
+        size[begin:end] = 0
     set_rounding(DOWN)
     _tile(
         words, height, first, last - first, index[block], peaks, tables, start, limit, zeroward,
@@ -161,7 +165,8 @@ def _part(
     width = WEIGHTED_VECTORS * terms.lanes
     height, blocks = -(-rows // SUMS) * SUMS, -(-columns // width)
     acc, size = (scratch(name, blocks * height * width, np.int64) for name in ("sums", "sizes"))
-    acc[:], size[:] = 0, 0
+    if not products:
+        acc[:], size[:] = 0, 0
     longest = min(products, PART_PRODUCTS)
     all_words = scratch("words", height * longest, np.uint32)
     entries = scratch("entries", blocks * width * longest, np.uint16)
@@ -191,7 +196,7 @@ def _part(
         )  # fmt: skip
         arguments = (
             words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,
-            zeroward, acc, size,
+            zeroward, k == 0, acc, size,
         )  # fmt: skip
         _run_tasks(-(-height // _TASK_ROWS) * blocks, arguments)
     if _largest_part(acc, size) > top:

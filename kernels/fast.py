@@ -100,7 +100,7 @@ def _tile(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def run_task(  # type: ignore[no-untyped-def]
     task, words, sizes, height, task_rows, width, index, left, left_ceiling, right, tables, cuts,
-    rule, acc, left_range, bound, counts,
+    rule, fresh, acc, left_range, bound, counts,
 ):  # fmt: skip
     """Task number `task` of a slab.
 
@@ -109,7 +109,7 @@ def run_task(  # type: ignore[no-untyped-def]
     largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
     largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,
     fold), see `packing.Chunks`. rule: (products of a group or 0, toward zero, what a floating-point
-    sum may reach, limits). The state is flat: acc and left_range (blocks, height, width), bound
+    sum may reach, limits); fresh: the sums start here. The state is flat: acc and left_range (blocks, height, width), bound
     (blocks, ceil(height / bound_rows)). counts[task]: the rows replayed.
     """
     keep_apart()
@@ -120,6 +120,9 @@ def run_task(  # type: ignore[no-untyped-def]
     peaks = peaks_of(left, first, last, left_ceiling, right[block])
     begin, end = (block * height + first) * width, (block * height + last) * width
     group, zeroward, chain, limits = rule
+    if fresh:  # here, where they are needed next, and not before: they fill a cache
+        acc[begin:end] = 0
+        left_range[begin:end] = 0
     set_rounding(DOWN)
     counts[task] = _tile(
         words,

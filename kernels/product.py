@@ -159,7 +159,6 @@ def _slab(
     blocks, height = -(-b.row_at.size * terms.bins // width), -(-rows // SUMS) * SUMS
     shape, size = (blocks, height, width), blocks * height * width
     acc, flags = scratch("sums", size, terms.limits.dtype), scratch("flags", size, np.uint8)
-    acc[:], flags[:] = 0, 0
     longest = min(products, most)
     room = (
         scratch("words", height * longest, np.uint32),

@@ -22,9 +22,9 @@ def run_slab(  # type: ignore[no-untyped-def]
 ):
     """Return how many rows were replayed.
 
-    height: rows, up to a multiple of SUMS. acc: zeros (blocks, height, width), flat; flags: zeros
-    likewise, set where an accumulator leaves its range. room: (words of a, entries of b), 1-D, for
-    a slab of as many products as there are.
+    height: rows, up to a multiple of SUMS. acc, flags: (blocks, height, width), flat; take the sums,
+    and a 1 where one left its range (flags are written only where there are products). room: (words
+    of a, entries of b), 1-D, for a slab of as many products as there are.
     left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
     likewise. sizes: (products of a slab, rows of a task, width of a block).
     tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
@@ -43,6 +43,8 @@ def run_slab(  # type: ignore[no-untyped-def]
     blocks = -(-column_at.size * bins // width)
     bound = np.zeros(blocks * -(-height // bound_rows(width * acc.itemsize)), np.int64)
     replayed = np.int64(0)
+    if products == 0:
+        acc[:] = 0
     for first in range(0, products, most):
         last = min(products, first + most)
         count = last - first
@@ -65,8 +67,8 @@ def run_slab(  # type: ignore[no-untyped-def]
         counts = np.zeros(-(-height // task_rows) * blocks, np.int64)
         arguments = (
             words, words.view(np.float32), height, task_rows, width, index, largest, ceilings[0],
-            peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits), acc,
-            flags, bound, counts,
+            peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits),
+            first == 0, acc, flags, bound, counts,
         )  # fmt: skip
         for_each(run_task, counts.size, arguments)
         replayed += counts.sum()
