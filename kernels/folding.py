@@ -80,12 +80,7 @@ def _make_step_terms(truncate: bool) -> Any:
                 seen = builder.or_(builder.load(left_at), builder.zext(changed, lane.flags))
                 builder.store(seen, left_at)
 
-            def fold_vector(i: Any, v: Any) -> None:
-                here = builder.add(builder.mul(i, width), v)
-                place = vector(builder, begun[0], here, lane.whole)
-                flag = vector(builder, begun[1], here, lane.flags)
-                builder.store(load(builder, place), sum_at)
-                builder.store(builder.load(flag, align=1), left_at)
+            def fold_groups(i: Any, v: Any) -> None:
                 with cgutils.for_range_slice(builder, ZERO, count, group, _I64) as (first, _):
                     builder.store(product(i, first, v), term_at)
                     second, end = builder.add(first, _I64(1)), builder.add(first, group)
@@ -94,6 +89,20 @@ def _make_step_terms(truncate: bool) -> Any:
                         more = product(i, inner.index, v)
                         builder.store(builder.add(builder.load(term_at), more), term_at)
                     fold()
+
+            def fold_vector(i: Any, v: Any) -> None:
+                here = builder.add(builder.mul(i, width), v)
+                place = vector(builder, begun[0], here, lane.whole)
+                flag = vector(builder, begun[1], here, lane.flags)
+                builder.store(load(builder, place), sum_at)
+                builder.store(builder.load(flag, align=1), left_at)
+                one_by_one = builder.icmp_signed("==", group, _I64(1))
+                with builder.if_else(one_by_one) as (single_products, groups):
+                    with single_products, cgutils.for_range(builder, count) as each:
+                        builder.store(product(i, each.index, v), term_at)
+                        fold()
+                    with groups:
+                        fold_groups(i, v)
                 builder.store(builder.load(sum_at), place, align=4)
                 builder.store(builder.load(left_at), flag, align=1)
 

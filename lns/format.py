@@ -27,6 +27,9 @@ import numpy as np
 from .checks import require_bool, require_choice, settle_int, settle_power_of_two
 
 
+_BYTE, _WORD = np.dtype(np.uint8), np.dtype(np.uint16)
+
+
 @dataclass(frozen=True, slots=True)
 class LNSFormat:
     """A signed logarithmic code of 1 + exponent_bits bits (see the module's drawing).
@@ -62,7 +65,7 @@ class LNSFormat:
     @property
     def code_dtype(self) -> np.dtype[Any]:
         """Unsigned dtype a code is stored in: uint8 where it fits, else uint16."""
-        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+        return _BYTE if self.bits <= 8 else _WORD
 
     @property
     def octaves(self) -> Fraction:
