@@ -109,8 +109,9 @@ def run_task(  # type: ignore[no-untyped-def]
     largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
     largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,
     fold), see `packing.Chunks`. rule: (products of a group or 0, toward zero, what a floating-point
-    sum may reach, limits); fresh: the sums start here. The state is flat: acc and left_range (blocks, height, width), bound
-    (blocks, ceil(height / bound_rows)). counts[task]: the rows replayed.
+    sum may reach, limits); fresh: the sums start here. The state is flat: acc and left_range
+    (blocks, height, width), bound (blocks, ceil(height / bound_rows)). counts[task]: the rows
+    replayed.
     """
     keep_apart()
     blocks, together = index.shape[0], bound_rows(width * acc.itemsize)

@@ -22,9 +22,9 @@ def run_slab(  # type: ignore[no-untyped-def]
 ):
     """Return how many rows were replayed.
 
-    height: rows, up to a multiple of SUMS. acc, flags: (blocks, height, width), flat; take the sums,
-    and a 1 where one left its range (flags are written only where there are products). room: (words
-    of a, entries of b), 1-D, for a slab of as many products as there are.
+    height: rows, up to a multiple of SUMS. acc, flags: (blocks, height, width), flat; take the
+    sums, and a 1 where one left its range (flags are written only where there are products).
+    room: (words of a, entries of b), 1-D, for a slab of as many products as there are.
     left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
     likewise. sizes: (products of a slab, rows of a task, width of a block).
     tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.

@@ -26,7 +26,6 @@ import numpy as np
 
 from .checks import require_bool, require_choice, settle_int, settle_power_of_two
 
-
 _BYTE, _WORD = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
