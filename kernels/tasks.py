@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import get_num_threads, njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .emit import I8, I64
+from .emit import I8, I64, ZERO, element
 
 _ENTRY = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I64])
 
@@ -31,14 +31,34 @@ def _call(_typing: Any, _entry: Any, _frame: Any, _task: Any) -> Any:
 _call_at: Any = intrinsic(_call)
 
 
+def _claim(_typing: Any, counter: Any) -> Any:
+    """The number at `counter`, an int64, which is one more afterwards: no other thread gets it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = element(context, builder, sig.args[0], args[0], ZERO)
+        return builder.atomic_rmw("add", place, I64(1), "monotonic")
+
+    return types.int64(counter), codegen
+
+
+_claim_next: Any = intrinsic(_claim)
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
-    """Call `entry` for every task. To hand out a single one takes longer than a small one."""
+    """Call `entry` for every task; a thread that is done takes the next.
+
+    To hand out a single task takes longer than a small one.
+    """
     if tasks == 1:
         _call_at(entry, frame, np.int64(0))
         return
-    for task in prange(tasks):
-        _call_at(entry, frame, np.int64(task))
+    counter = np.zeros(1, np.int64)
+    for _ in prange(min(tasks, get_num_threads())):
+        task = _claim_next(counter)
+        while task < tasks:
+            _call_at(entry, frame, task)
+            task = _claim_next(counter)
 
 
 def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
