@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, njit, prange, types
+from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -46,7 +46,7 @@ _claim_next: Any = intrinsic(_claim)
 
 @njit(cache=True, nogil=True, parallel=True)
 def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
-    """Call `entry` for every task; a thread that is done takes the next.
+    """Call `entry` for every task; a thread that is done takes the next, whoever's turn it is.
 
     To hand out a single task takes longer than a small one.
     """
@@ -54,7 +54,7 @@ def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
         _call_at(entry, frame, np.int64(0))
         return
     counter = np.zeros(1, np.int64)
-    for _ in prange(min(tasks, get_num_threads())):
+    for _ in prange(tasks):  # in a thread's first turn, all there is; in the rest nothing is left
         task = _claim_next(counter)
         while task < tasks:
             _call_at(entry, frame, task)
