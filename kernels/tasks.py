@@ -1,4 +1,4 @@
-"""Tasks on Numba's threads: one parallel loop, compiled once, for every kernel.
+"""Tasks on Numba's threads: one parallel loop, compiled once, for all kernels of a product.
 
 A parallel loop of Numba's is expensive to compile, and compiles its body again at every level of
 calls. Here the body is called by its address, with its arguments in a struct.
@@ -64,7 +64,8 @@ def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
 def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
     """function(task, *arguments) for each task < tasks, in any order, on Numba's threads.
 
-    function: compiled, int64 and the arguments to nothing; what it raises is lost.
+    function: compiled, int64 and the arguments to nothing. RuntimeError after all, if one raised
+    (no memory left for its own arrays, say).
     """
     inner = function.get_call_type(typing, (types.int64, *arguments.types), {})
     loop = typing.resolve_value_type(_each)
@@ -74,17 +75,26 @@ def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
         body = function.dispatcher.get_compile_result(inner)
         around = loop.dispatcher.get_compile_result(outer)
         context.add_linking_libs((body.library, around.library))
-        frame = cgutils.alloca_once_value(builder, args[2])
+        failed = cgutils.alloca_once_value(builder, I8(0))
+        held = cgutils.pack_struct(builder, [args[2], failed])
+        frame = cgutils.alloca_once_value(builder, held)
         name = builder.module.get_unique_name(f"{builder.function.name}.task")
         entry = ir.Function(builder.module, _ENTRY, name)
         entry.linkage = "internal"
         inside = ir.IRBuilder(entry.append_basic_block())
-        held = inside.load(inside.bitcast(entry.args[0], frame.type))
-        passed = [entry.args[1], *cgutils.unpack_tuple(inside, held)]
-        context.call_internal_no_propagate(inside, body.fndesc, inner, passed)
+        given = inside.load(inside.bitcast(entry.args[0], frame.type))
+        values, failed_at = (inside.extract_value(given, i) for i in range(2))
+        passed = [entry.args[1], *cgutils.unpack_tuple(inside, values)]
+        status, _ = context.call_internal_no_propagate(inside, body.fndesc, inner, passed)
+        with inside.if_then(status.is_error):
+            inside.store(I8(1), failed_at)
         inside.ret_void()
         places = [builder.ptrtoint(place, I64) for place in (entry, frame)]
         context.call_internal(builder, around.fndesc, outer, [*places, args[1]])
+        wrong = builder.icmp_unsigned("!=", builder.load(failed), I8(0))
+        with builder.if_then(wrong):
+            message = ("a task of a kernel failed",)
+            context.call_conv.return_user_exc(builder, RuntimeError, message)
         return context.get_dummy_value()
 
     return types.void(function, types.intp, arguments), codegen

@@ -43,6 +43,20 @@ def add_task(task: int, done: Any, step: int) -> None:
 
 
 @numba.njit
+def refuse_task(task: int, done: Any) -> None:
+    """A task that may fail."""
+    if task == 3:
+        raise ValueError("not this one")
+    done[task] = 1
+
+
+@numba.njit
+def refuse_all(count: int, arguments: Any) -> None:
+    """The tasks of `test_a_task_that_fails_is_told`."""
+    for_each(refuse_task, count, arguments)
+
+
+@numba.njit
 def run_all(count: int, arguments: Any) -> None:
     """The tasks of `test_every_task_runs_once`."""
     for_each(add_task, count, arguments)
@@ -96,6 +110,15 @@ def test_every_task_runs_once(count: int) -> None:
             done = np.zeros(count, np.int64)
             run_all(count, (done, np.int64(3)))
         np.testing.assert_array_equal(done, 3 * np.arange(count) + 1)
+
+
+def test_a_task_that_fails_is_told() -> None:
+    """The others run; the caller hears of it, once, and not of tasks that do not fail."""
+    done = np.zeros(10, np.int64)
+    with pytest.raises(RuntimeError, match="a task of a kernel failed"):
+        refuse_all(10, (done,))
+    assert done.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+    refuse_all(3, (done,))
 
 
 def test_a_first_layer_where_a_norm_bound_fails_needs_hardly_a_replay() -> None:
