@@ -14,6 +14,7 @@ from .emit import (
     I32,
     I64,
     QUAD,
+    STRAIGHT,
     SUMS,
     ZERO,
     Lane,
@@ -155,7 +156,7 @@ class Rows:
             rows = [builder.add(i, I64(r)) for r in range(self.together)]
             words = [builder.gep(place["word"], [builder.mul(row, place["step"])]) for row in rows]
             state = [ZERO, *words, *self.starts()]
-            for step in (12, QUAD, 1):
+            for step in (STRAIGHT, QUAD, 1):
                 state = self._loop(step, state, place["count"])
             for number, row in enumerate(rows):
                 skipped = builder.load(builder.gep(place["skip"], [row]))
