@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,6 @@ from .scratch import scratch
 from .slab import run_slab
 from .spans import reading_of
 from .terms import TermTable
-from .threads import in_use
 from .words import UNIT
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
@@ -56,7 +56,7 @@ def _task_rows(rows: int, blocks: int) -> int:
     """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
     if rows <= PACKED:
         return PACKED
-    wanted = -(-2 * in_use() // blocks)
+    wanted = -(-2 * numba.get_num_threads() // blocks)
     even = -(-rows // (wanted * PACKED)) * PACKED
     return min(MAX_TASK_ROWS, even)
 

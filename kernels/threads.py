@@ -10,36 +10,26 @@ from threading import RLock
 import numba
 
 _LOCK = RLock()
-_threads = 1  # of the holder of the lock
-
-
-def in_use() -> int:
-    """Threads of the `parallel` that this Python thread is in."""
-    return _threads
 
 
 class parallel:  # noqa: N801  # read as `with parallel(work, grain):`
     """Hold the lock; use a thread per `grain` units of `work`, at most Numba's thread count."""
 
-    __slots__ = ("_before", "_most", "_outer")
+    __slots__ = ("_before", "_most")
 
     def __init__(self, work: int, grain: int) -> None:
         self._most = work // grain
 
     def __enter__(self) -> None:
-        global _threads
         _LOCK.acquire()
         self._before = numba.get_num_threads()
         wanted = max(1, min(self._before, self._most))
-        self._outer, _threads = _threads, wanted
         if wanted == self._before:
             self._before = 0
         else:
             numba.set_num_threads(wanted)
 
     def __exit__(self, *_: object) -> None:
-        global _threads
-        _threads = self._outer
         if self._before:
             numba.set_num_threads(self._before)
         _LOCK.release()
