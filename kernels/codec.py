@@ -21,6 +21,8 @@ from . import encode32
 from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
 from .threads import parallel
 
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+_FORMATS = LNSFormat, FloatFormat, IntFormat
 _GRAIN = 32 * CHUNK  # elements that make a thread worth waking
 _FLOAT, _INT = Struct("f"), Struct("i")  # of one size: a float32 from its bits
 
@@ -80,9 +82,9 @@ def quantise(
 
 
 def _check_arguments(x: npt.NDArray[Any], fmt: Any, offset: Offset | None, scaling: str) -> None:
-    if x.dtype not in (np.float32, np.float64):
+    if x.dtype not in (_SINGLE, _DOUBLE):
         raise TypeError(f"x must be float32 or float64, got {x.dtype}")
-    if not isinstance(fmt, LNSFormat | FloatFormat | IntFormat):
+    if not isinstance(fmt, _FORMATS):
         raise TypeError(f"fmt must be a format, got {fmt!r}")
     require_choice("scaling", scaling, ("none", "amax"))
     if scaling == "amax" and isinstance(fmt, LNSFormat):
@@ -92,7 +94,7 @@ def _check_arguments(x: npt.NDArray[Any], fmt: Any, offset: Offset | None, scali
 
 
 def _flat(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.ascontiguousarray(x).reshape(-1)
+    return (x if x.flags.c_contiguous else np.ascontiguousarray(x)).reshape(-1)
 
 
 def _stored(code: npt.NDArray[Any], x: npt.NDArray[Any], fmt: Format) -> npt.NDArray[Any]:
@@ -124,7 +126,7 @@ def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
 
 def _largest(x: npt.NDArray[Any], fmt: Format) -> float:
     """max |x|; refuses a NaN or infinity."""
-    if x.dtype == np.float32:
+    if x.dtype == _SINGLE:
         most: float = _FLOAT.unpack(_INT.pack(encode32.largest32(_flat(x).view(np.int32))))[0]
     else:
         most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64).item()
@@ -162,8 +164,8 @@ def _quantise_log(
     if offset is None:
         offset = _default_log_offset(x, fmt, rounding)
     if (
-        x.dtype == np.float32
-        and np.ndim(offset) == 0
+        x.dtype == _SINGLE
+        and (isinstance(offset, int) or np.ndim(offset) == 0)
         and fmt.gamma <= encode32.MAX_GAMMA
         and not _even_ties(fmt, rounding)
     ):
@@ -183,16 +185,13 @@ def _quantise_log32(
     whole = offset + 127 * fmt.gamma
     if abs(whole) > encode32.MAX_OFFSET:
         return None
-    octave_bits = fmt.gamma.bit_length() - 1
     code = np.empty(x.size, fmt.code_dtype)
+    octave_bits, sign = fmt.gamma.bit_length() - 1, 1 << fmt.exponent_bits
+    rule = octave_bits, whole, fmt.max_exponent, fmt.min_exponent, sign
     saturated, underflowed, infinite, subnormal = encode32.encode_log32(
         _flat(x).view(np.int32),
         encode32.fractions(fmt.gamma, rounding),
-        octave_bits,
-        whole,
-        fmt.max_exponent,
-        fmt.min_exponent,
-        1 << fmt.exponent_bits,
+        tuple(map(np.int32, rule)),
         code,
     )
     if infinite:

@@ -1,7 +1,7 @@
 """The "cpu" backend: picks the kernel for a datapath and prepares its operands."""
 
 import math
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .fast import floors_downward
 from .float_gemm import gemm_float
 from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
+from .memo import by_identity
 from .moves import TILE
 from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
 from .product import Target, block_vectors, gemm_terms, padded
@@ -81,12 +82,12 @@ def _unit(a: Matrix, b: Matrix, datapath: AnyDatapath) -> float | None:
         return None
     if not isinstance(a.offset, int) or not isinstance(b.offset, int):
         return None
-    return _unit_of(datapath, a.fmt, a.offset, b.fmt, b.offset)
+    return _unit_of(datapath, a.fmt, b.fmt, a.offset, b.offset)
 
 
-@lru_cache(maxsize=1024)
+@by_identity(3)
 def _unit_of(
-    datapath: AnyDatapath, a: Format, a_offset: int, b: Format, b_offset: int
+    datapath: AnyDatapath, a: Format, b: Format, a_offset: int, b_offset: int
 ) -> float | None:
     kinds: dict[type, Any] = {LNSFormat: LNSArray, FloatFormat: FloatArray, IntFormat: IntArray}
     arrays = [
@@ -125,33 +126,47 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
 
 def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) -> int | None:
     """The fast kernel where its tables fit; it expands whichever operand costs less."""
-    rows, columns = a.shape[0], b.shape[1]
+    (rows, products), columns = a.shape, b.shape[1]
     rule = datapath.accumulator
     assert isinstance(rule, Accumulator)
-    few = a.shape[1].bit_length() if rule.bits == 32 else 63
-    straight, turned = term_tables(datapath, a.fmt, b.fmt, few)
-    if (straight is None and turned is None) or not trusted():
+    terms, turn, weighted = _tables(datapath, a.fmt, b.fmt, rows, columns, products)
+    if terms is None:
         return None
     left, right = left_codes(a), right_codes(b)
-    weighted = _weighted(a, b, datapath)
-    with parallel(_products(a, b), _FAST_GRAIN):
-        if weighted is not None and straight is not None:
-            return gemm_bins(left, right, weighted, straight, rule, target)
-        if straight is None or _cost(columns, rows, turned) < _cost(rows, columns, straight):
-            assert turned is not None
-            return gemm_terms(right, left, turned, rule, target.turned())
-        return gemm_terms(left, right, straight, rule, target)
+    with parallel(rows * columns * products, _FAST_GRAIN):
+        if weighted is not None:
+            return gemm_bins(left, right, weighted, terms, rule, target)
+        if turn:
+            return gemm_terms(right, left, terms, rule, target.turned())
+        return gemm_terms(left, right, terms, rule, target)
 
 
-def _weighted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> WeightedTable | None:
+@by_identity(3)
+def _tables(
+    datapath: AnyDatapath, a: Format, b: Format, rows: int, columns: int, products: int
+) -> tuple[TermTable | None, bool, WeightedTable | None]:
+    """(the tables of the fast kernel or None, are they for b times a, those of `bins.py`)."""
+    rule = datapath.accumulator
+    few = products.bit_length() if isinstance(rule, Accumulator) and rule.bits == 32 else 63
+    straight, turned = term_tables(datapath, a, b, few)
+    if (straight is None and turned is None) or not trusted():
+        return None, False, None
+    weighted = _weighted(a, b, datapath) if straight is not None else None
+    if weighted is not None:
+        return straight, False, weighted
+    turn = straight is None or _cost(columns, rows, turned) < _cost(rows, columns, straight)
+    return (turned if turn else straight), turn, None
+
+
+def _weighted(a: Format, b: Format, datapath: AnyDatapath) -> WeightedTable | None:
     """The tables of `bins.py`, for style "bins" with more than one."""
     if not isinstance(datapath, Datapath) or datapath.accumulator.style != "bins":
         return None
-    assert isinstance(a.fmt, LNSFormat)
-    assert isinstance(b.fmt, LNSFormat)
-    if len(datapath.resolve(a.fmt, b.fmt).constants) == 1:
+    assert isinstance(a, LNSFormat)
+    assert isinstance(b, LNSFormat)
+    if len(datapath.resolve(a, b).constants) == 1:
         return None
-    return weighted_table(datapath, a.fmt, b.fmt)
+    return weighted_table(datapath, a, b)
 
 
 @cache

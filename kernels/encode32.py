@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .emit import I32, I64, element, load, splat, vector
 from .encoders import CHUNK, step_table
-from .which import PLAIN
+from .which import PLAIN, for_each
 
 MAX_OFFSET = 1 << 24  # of offset + 127 gamma: far from int32's limits
 MAX_GAMMA = 32  # 32 comparisons an element still beat the table
 _FRACTION = 23
-_INFINITE = 0x7F800000
+INFINITE = 0x7F800000
 _LANES, _STRIP = 16, 32  # elements of a vector, and of a turn of the loop
 _V = ir.VectorType(I32, _LANES)
 _COUNTS = 4  #: saturated, underflowed, largest |x|, smallest |x| - 1, as vectors
@@ -130,8 +130,10 @@ else:
 
 
 @njit(cache=True, nogil=True)
-def _encode_chunk(bits, fraction, rule, out, first, last):  # type: ignore[no-untyped-def]
-    """`encode_log32` of elements first..last-1."""
+def _encode_task(task, bits, fraction, rule, out, found):  # type: ignore[no-untyped-def]
+    """The elements of one task; found[task]: saturated, underflowed, largest |x|, smallest - 1."""
+    first = task * CHUNK
+    last = min(bits.size, first + CHUNK)
     counts = np.zeros(_COUNTS * _LANES, np.int32)
     counts[3 * _LANES :] = -1
     whole = (last - first) // _STRIP * _STRIP
@@ -142,61 +144,39 @@ def _encode_chunk(bits, fraction, rule, out, first, last):  # type: ignore[no-un
         rest[: last - first - whole] = bits[first + whole : last]
         encode_strips(rest, 0, fraction, rule, codes, _STRIP, counts)
         out[first + whole : last] = codes[: last - first - whole]
-    saturated, underflowed = np.int64(0), np.int64(0)
-    infinite, smallest = False, np.uint32(0xFFFFFFFF)
+    smallest = np.uint32(0xFFFFFFFF)
     for j in range(_LANES):
-        saturated += counts[j]
-        underflowed += counts[_LANES + j]
-        infinite |= counts[2 * _LANES + j] >= _INFINITE
+        found[task, 0] += counts[j]
+        found[task, 1] += counts[_LANES + j]
+        found[task, 2] = max(found[task, 2], counts[2 * _LANES + j])
         smallest = min(smallest, np.uint32(counts[3 * _LANES + j]))
-    return saturated, underflowed, infinite, smallest < np.uint32((1 << _FRACTION) - 1)
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def encode_log32(bits, fraction, octave_bits, offset, top, low, sign_bit, out):  # type: ignore[no-untyped-def]
-    """Codes of the float32 whose bits (int32) are given; out: uint8 or uint16.
-
-    offset: with 127 * gamma added. Returns how many saturated and underflowed, whether something is
-    not finite, whether something is subnormal (then the codes are not valid).
-    """
-    rule = (
-        np.int32(octave_bits),
-        np.int32(offset),
-        np.int32(top),
-        np.int32(low),
-        np.int32(sign_bit),
-    )
-    tasks = -(-bits.size // CHUNK)
-    if tasks <= 1:
-        return _encode_chunk(bits, fraction, rule, out, np.int64(0), np.int64(bits.size))
-    found = np.zeros((tasks, 4), np.int64)
-    for task in prange(tasks):
-        first = np.int64(task) * CHUNK
-        last = min(np.int64(bits.size), first + CHUNK)
-        saturated, underflowed, infinite, tiny = _encode_chunk(
-            bits, fraction, rule, out, first, last
-        )
-        found[task, 0], found[task, 1] = saturated, underflowed
-        found[task, 2], found[task, 3] = infinite, tiny
-    counts = found.sum(axis=0)
-    return counts[0], counts[1], counts[2] > 0, counts[3] > 0
+    found[task, 3] = smallest
 
 
 @njit(cache=True, nogil=True)
-def _largest_chunk(bits):  # type: ignore[no-untyped-def]
-    most = np.int32(0)
-    for i in range(bits.size):
-        most = max(most, bits[i] & np.int32(0x7FFFFFFF))
-    return most
+def encode_log32(bits, fraction, rule, out):  # type: ignore[no-untyped-def]
+    """Codes of the float32 whose bits (int32) are given; out: uint8 or uint16.
+
+    rule: as `encode_strips` has it. Returns how many saturated and underflowed, whether something
+    is not finite, whether something is subnormal (then the codes are not valid).
+    """
+    found = np.zeros((max(1, -(-bits.size // CHUNK)), 4), np.int64)
+    for_each(_encode_task, found.shape[0], (bits, fraction, rule, out, found))
+    subnormal = found[:, 3].min() < (1 << _FRACTION) - 1
+    return found[:, 0].sum(), found[:, 1].sum(), found[:, 2].max() >= INFINITE, subnormal
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
+def _largest_task(task, bits, most):  # type: ignore[no-untyped-def]
+    here = np.int32(0)
+    for i in range(task * CHUNK, min(bits.size, (task + 1) * CHUNK)):
+        here = max(here, bits[i] & np.int32(0x7FFFFFFF))
+    most[task] = here
+
+
+@njit(cache=True, nogil=True)
 def largest32(bits):  # type: ignore[no-untyped-def]
     """Bits of the largest |x| (an infinity or NaN is larger than any number)."""
-    tasks = -(-bits.size // CHUNK)
-    if tasks <= 1:
-        return _largest_chunk(bits)
-    most = np.zeros(tasks, np.int32)
-    for task in prange(tasks):
-        most[task] = _largest_chunk(bits[task * CHUNK : min(bits.size, (task + 1) * CHUNK)])
+    most = np.zeros(max(1, -(-bits.size // CHUNK)), np.int32)
+    for_each(_largest_task, most.size, (bits, most))
     return most.max()

@@ -5,20 +5,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from ..lns.format import FloatFormat
 from .threads import parallel
-from .which import look_up
+from .which import for_each, look_up
 
 MAX_TABLE_BITS = 16
 _CHUNK = 1 << 14  # elements per task
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
+def _take_task(task, table, code, out):  # type: ignore[no-untyped-def]
+    first = task * _CHUNK
+    look_up(table, code, first, out, min(_CHUNK, code.size - first))
+
+
+@njit(cache=True, nogil=True)
 def _take(table, code, out):  # type: ignore[no-untyped-def]
-    for task in prange(-(-code.size // _CHUNK)):
-        look_up(table, code, task * _CHUNK, out, min(_CHUNK, code.size - task * _CHUNK))
+    for_each(_take_task, -(-code.size // _CHUNK), (table, code, out))
 
 
 def take(table: npt.NDArray[Any], code: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -7,85 +7,78 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from ..lns.checks import require_int
+from .cache import PLAIN
+from .encode32 import INFINITE, largest32
+from .strips import LANES, move_strips
 from .threads import parallel
+from .which import for_each
 
 _CHUNK = 1 << 12  # elements per task
+_INT32, _FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)
+_NUMBERS = int, float, np.floating
 _MOST = 3e38  # below the largest float32
 
 
-@njit(cache=True, nogil=True)
-def _finite_chunk(gradient):  # type: ignore[no-untyped-def]
-    finite = 0
-    for i in range(gradient.size):
-        finite += gradient[i] - gradient[i] == 0
-    return finite
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move_chunk(code, gradient, v, beta2, rest, correction, bound, factor, exponent_bits):  # type: ignore[no-untyped-def]
-    # Shifts by less than 32 and sums kept in int32 stay vectors of int32.
-    places = np.int32(np.int32(exponent_bits) & np.int32(31))
-    top, span = np.int32((1 << exponent_bits) - 1), np.float32(1 << exponent_bits)
-    undefined, above, below = np.int32(0), np.int32(0), np.int32(0)
-    for i in range(code.size):
+def _move_loop(code, gradient, v, scalars, exponent_bits, first, counts):  # type: ignore[no-untyped-def]
+    """`strips.move_strips` of the elements from `first` on, one after the other."""
+    beta2, rest, correction, bound, factor = scalars
+    top, span = (1 << exponent_bits) - 1, np.float32(1 << exponent_bits)
+    for i in range(first, code.size):
         g = gradient[i]
         moment = beta2 * v[i] + rest * g * g
         v[i] = moment
         root = np.sqrt(moment / correction)
-        idle = (root == 0) & (g == 0)
-        u = np.float32(0) if idle else g / root
+        u = np.float32(0) if root == 0 and g == 0 else g / root
         u = min(max(u, -bound), bound)
-        move = np.int32(min(max(np.rint(factor * u), -span), span))
-        sign = np.int32(code[i] >> places)
-        away = np.int32((move ^ np.int32(-sign)) + sign)  # move * sign w
-        e = np.int32(np.int32(code[i] & top) - away)
-        code[i] = min(max(e, np.int32(0)), top) | np.int32(sign << places)
-        undefined = np.int32(undefined + np.int32((moment == 0) & (g == 0)))
-        above = np.int32(above + np.int32(e > top))
-        below = np.int32(below + np.int32(e < 0))
-    return undefined, above, below
+        move = np.int64(min(max(np.rint(factor * u), -span), span))
+        sign = np.int64(code[i]) >> exponent_bits
+        e = (code[i] & top) - (-move if sign else move)
+        code[i] = min(max(e, 0), top) | sign << exponent_bits
+        counts[0] += moment == 0 and g == 0
+        counts[1] += e > top
+        counts[2] += e < 0
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _move(code, gradient, v, scalars, exponent_bits, counts):  # type: ignore[no-untyped-def]
-    beta2, rest, correction, bound, factor = scalars
-    finite = 0
-    for task in prange(counts.shape[0]):
-        part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
-        finite += _finite_chunk(gradient[part])
-    if finite != code.size:
-        return False
-    for task in prange(counts.shape[0]):
-        part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
-        found = _move_chunk(
-            code[part],
-            gradient[part],
-            v[part],
-            beta2,
-            rest,
-            correction,
-            bound,
-            factor,
-            exponent_bits,
-        )
-        for j in range(3):
-            counts[task, j] = found[j]
-    return True
+@njit(cache=True, nogil=True)
+def _move_task(task, code, gradient, v, scalars, exponent_bits, counts):  # type: ignore[no-untyped-def]
+    """The elements of one task; counts[task]: undefined, above, below."""
+    first = task * _CHUNK
+    last = min(code.size, first + _CHUNK)
+    done = first
+    if not PLAIN:
+        whole = (last - first) // LANES * LANES
+        lanes = np.zeros(3 * LANES, np.int32)
+        move_strips(code, gradient, v, first, scalars, np.int32(exponent_bits), whole, lanes)
+        done = first + whole
+        for j in range(lanes.size):
+            counts[task, j // LANES] += lanes[j]
+    _move_loop(code[:last], gradient, v, scalars, exponent_bits, done, counts[task])
+
+
+@njit(cache=True, nogil=True)
+def _move(code, gradient, v, scalars, exponent_bits):  # type: ignore[no-untyped-def]
+    """(is the gradient finite, undefined, above, below); nothing is written unless it is."""
+    if largest32(gradient.view(np.int32)) >= INFINITE:
+        return False, np.int64(0), np.int64(0), np.int64(0)
+    counts = np.zeros((-(-code.size // _CHUNK), 3), np.int64)
+    for_each(_move_task, counts.shape[0], (code, gradient, v, scalars, exponent_bits, counts))
+    return True, counts[:, 0].sum(), counts[:, 1].sum(), counts[:, 2].sum()
 
 
 def _check_arrays(code: Any, gradient: Any, v: Any) -> None:
     """Refuse what the loop could not walk: it reads and writes memory by its length alone."""
     for name, array, dtype in (
-        ("code", code, np.int32),
-        ("gradient", gradient, np.float32),
-        ("v", v, np.float32),
+        ("code", code, _INT32),
+        ("gradient", gradient, _FLOAT32),
+        ("v", v, _FLOAT32),
     ):
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             got = getattr(array, "dtype", type(array).__name__)
-            raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {got}")
+            raise TypeError(f"{name} must be an array of {dtype}, got {got}")
         if array.shape != code.shape:
             raise ValueError(f"{name} must have code's shape {code.shape}, got {array.shape}")
         if not array.flags.c_contiguous or not array.flags.aligned:
@@ -96,7 +89,7 @@ def _check_arrays(code: Any, gradient: Any, v: Any) -> None:
 
 def _check_numbers(lr_factor: Any, beta2: Any, g_bound: Any) -> None:
     for name, value in (("lr_factor", lr_factor), ("beta2", beta2), ("g_bound", g_bound)):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 <= beta2 < 1:
         raise ValueError(f"beta2 must be at least 0 and below 1, got {beta2}")
@@ -130,11 +123,8 @@ def move_codes(
     require_int("exponent_bits", exponent_bits, 2, 15)
     _check_numbers(lr_factor, beta2, g_bound)
     values = (beta2, 1.0 - beta2, 1.0 - beta2**step, g_bound, lr_factor)
-    scalars = tuple(np.float32(value) for value in values)
-    counts = np.zeros((-(-code.size // _CHUNK), 3), np.int64)
+    scalars = tuple(map(np.float32, values))
     flat = code.reshape(-1), gradient.reshape(-1), v.reshape(-1)
     with parallel(code.size, 16 * _CHUNK):
-        if not _move(*flat, scalars, exponent_bits, counts):
-            return None
-    undefined, above, below = (int(count) for count in counts.sum(axis=0))
-    return undefined, above, below
+        finite, undefined, above, below = _move(*flat, scalars, exponent_bits)
+    return (undefined, above, below) if finite else None

@@ -149,40 +149,67 @@ def _slab(
 ) -> int:
     """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
     global replayed_rows
-    rows, products = a.row_at.size, a.k_at.size
-    most = slab_products - slab_products % accumulator.lanes
-    chunk = _chunk(terms, vectors)
-    full = cut(min(products, most), accumulator.lanes, chunk)
-    rest = products % most or most
-    last = cut(rest, accumulator.lanes, chunk) if products > most else full
-    width = vectors * terms.lanes
-    blocks, height = -(-b.row_at.size * terms.bins // width), -(-rows // SUMS) * SUMS
-    shape, size = (blocks, height, width), blocks * height * width
+    rows, columns, products = a.row_at.size, b.row_at.size, a.k_at.size
+    zeroward = accumulator.rounding == "toward_zero"
+    plan = _plan(
+        terms, rows, columns, products, accumulator.lanes, zeroward, vectors, slab_products
+    )
+    blocks, _, width = plan.shape
+    size = plan.room[0]
     acc, flags = scratch("sums", size, terms.limits.dtype), scratch("flags", size, np.uint8)
-    longest = min(products, most)
-    room = (
-        scratch("words", height * longest, np.uint32),
-        scratch("entries", blocks * width * longest, np.uint16),
-    )
-    replayed = run_slab(
-        (a.memory, a.row_at, a.k_at, *reading_of(a)),
-        (b.memory, b.row_at, b.k_at, *reading_of(b)),
-        (most, _task_rows(rows, blocks), width),
-        (terms.words[vectors], *terms.read),
-        terms.bins,
-        terms.masks,
-        terms.ceilings,
-        (full.start, full.fold, last.start, last.fold, full.group),
-        (accumulator.rounding == "toward_zero", terms.chain),
-        terms.limits,
-        acc,
-        flags,
-        room,
-    )
+    room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)
+    left = a.memory, a.row_at, a.k_at, *reading_of(a)
+    right = b.memory, b.row_at, b.k_at, *reading_of(b)
+    sizes = plan.most, _task_rows(rows, blocks), width
+    replayed: int = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
     replayed_rows += replayed
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc.reshape(shape), terms.constants, *where, scale, target.memory)
+    finish(acc.reshape(plan.shape), terms.constants, *where, scale, target.memory)
     if not replayed:
         return 0
-    return int(count_left(flags.reshape(shape), rows, b.row_at.size, terms.bins))
+    return int(count_left(flags.reshape(plan.shape), rows, columns, terms.bins))
+
+
+class _Plan(NamedTuple):
+    """What a slab's shape and tables decide."""
+
+    shape: tuple[int, int, int]  #: of the sums: blocks, rows up to a multiple of SUMS, width
+    room: tuple[int, int, int]  #: sums, words of a, entries of b
+    most: int  #: products at a time
+    given: tuple[Any, ...]  #: arguments of `run_slab`, from `tables` to `limits`
+
+
+@lru_cache(maxsize=1024)
+def _plan(
+    terms: TermTable,
+    rows: int,
+    columns: int,
+    products: int,
+    lanes: int,
+    zeroward: bool,
+    vectors: int,
+    slab_products: int,
+) -> _Plan:
+    most = slab_products - slab_products % lanes
+    chunk = _chunk(terms, vectors)
+    full = cut(min(products, most), lanes, chunk)
+    rest = products % most or most
+    last = cut(rest, lanes, chunk) if products > most else full
+    width = vectors * terms.lanes
+    blocks, height = -(-columns * terms.bins // width), -(-rows // SUMS) * SUMS
+    longest = min(products, most)
+    return _Plan(
+        (blocks, height, width),
+        (blocks * height * width, height * longest, blocks * width * longest),
+        most,
+        (
+            (terms.words[vectors], *terms.read),
+            terms.bins,
+            terms.masks,
+            terms.ceilings,
+            (full.start, full.fold, last.start, last.fold, full.group),
+            (zeroward, terms.chain),
+            terms.limits,
+        ),
+    )

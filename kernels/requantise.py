@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from ..lns.array import LNSArray, Offset, require_offset
 from ..lns.codec import default_offset
 from ..lns.format import LNSFormat
+from .cache import PLAIN
 from .codec import EncodeCounts
+from .strips import LANES, shift_one, shift_several
 from .threads import parallel
-from .which import largest_code
+from .which import for_each, largest_code
 
 _CHUNK = 1 << 14  # elements per task
 _FAR = 1 << 29  # e * 2^up stays below 2^28
@@ -24,76 +26,74 @@ _SATURATED, _UNDERFLOWED = 1 << 16, 1 << 17  # flags above the code in a table e
 
 
 @njit(cache=True, nogil=True)
-def _map_chunk(table, code, out):  # type: ignore[no-untyped-def]
-    saturated, underflowed = 0, 0
-    for i in range(code.size):
-        entry = table[code[i]]
-        out[i] = entry & (_SATURATED - 1)
-        saturated += entry & _SATURATED
-        underflowed += entry & _UNDERFLOWED
-    return saturated // _SATURATED, underflowed // _UNDERFLOWED
+def _shift_loop(code, start, rule, out, first, counts):  # type: ignore[no-untyped-def]
+    """`strips.shift_one` or `shift_several` of the elements from `first` on, one after the other.
+
+    RN_even(x / 2^down) is (x + half - 1 + the last bit kept) >> down.
+    """
+    up, down, source_top, sign_shift, top, low, zero, place = rule
+    ties = np.int64(down > 0)
+    bias = (1 << down >> 1) - ties
+    for i in range(first, code.size):
+        word = np.int64(code[i])
+        stored = word & source_top
+        exact = (stored << up) + start[i if start.size > 1 else 0]
+        odd = exact >> down & ties
+        kept = (exact + bias + odd) >> down
+        gone = stored == 0 and zero != 0
+        value = min(max(kept, 0), top) | word >> sign_shift << place
+        out[i] = 0 if gone or (kept < low and low != 0) else value
+        counts[0] += not gone and kept > top
+        counts[1] += not gone and kept < low
 
 
 @njit(cache=True, nogil=True)
-def _shift_chunk(code, start, up, down, source_top, sign_shift, rule, out):  # type: ignore[no-untyped-def]
-    """Shifts by less than 32 and sums kept in int32 stay vectors of int32. RN_even(x / 2^down) is
-    (x + half - 1 + the last bit kept) >> down."""
-    top, low, zero, sign_place = rule
-    up, down = np.int32(up & np.int32(31)), np.int32(down & np.int32(31))
-    sign_shift, place = np.int32(sign_shift & np.int32(31)), np.int32(sign_place & np.int32(31))
-    saturated, underflowed = np.int32(0), np.int32(0)
-    ties = np.int32(down > 0)
-    bias = np.int32((np.int32(1 << down) >> np.int32(1)) - ties)
-    magnitudes, keep_all = np.int32(zero == 0), np.int32(low == 0)
-    several = start.size > 1
-    first = start[0] if start.size else np.int32(0)
-    for i in range(code.size):
-        word = np.int32(code[i])
-        stored = np.int32(word & source_top)
-        exact = np.int32(np.int32(stored << up) + (start[i] if several else first))
-        odd = np.int32(np.int32(exact >> down) & ties)
-        kept = np.int32(np.int32(exact + bias + odd) >> down)
-        nonzero = np.int32(np.int32(stored > 0) | magnitudes)
-        large, small = np.int32(kept > top), np.int32(kept < low)
-        held = np.int32(nonzero & ((small ^ np.int32(1)) | keep_all))
-        sign = np.int32(np.int32(word >> sign_shift) << place)
-        out[i] = (min(max(kept, np.int32(0)), top) | sign) & np.int32(-held)
-        saturated = np.int32(saturated + (nonzero & large))
-        underflowed = np.int32(underflowed + (nonzero & small))
-    return saturated, underflowed
+def _shift_task(task, code, start, rule, out, counts):  # type: ignore[no-untyped-def]
+    """The elements of one task; counts[task]: saturated, underflowed."""
+    first = task * _CHUNK
+    last = min(code.size, first + _CHUNK)
+    done = first
+    if not PLAIN:
+        whole = (last - first) // LANES * LANES
+        lanes = np.zeros(2 * LANES, np.int32)
+        if start.size > 1:
+            shift_several(code, first, start, rule, out, whole, lanes)
+        else:
+            shift_one(code, first, start, rule, out, whole, lanes)
+        done = first + whole
+        for j in range(LANES):
+            counts[task, 0] += lanes[j]
+            counts[task, 1] += lanes[LANES + j]
+    starts = start[:last] if start.size > 1 else start
+    _shift_loop(code[:last], starts, rule, out, done, counts[task])
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _shift(code, start, up, down, source_top, sign_shift, top, low, zero, sign_place, out):  # type: ignore[no-untyped-def]
-    """out = RN_even((e * 2^up + start) / 2^down) of every code; counts as `_map`'s.
+@njit(cache=True, nogil=True)
+def _shift(code, start, rule, out):  # type: ignore[no-untyped-def]
+    """Requantise every code by arithmetic, see `strips.py`; returns (saturated, underflowed).
 
     start: int32, one, or one per element.
     """
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
-    rule = np.int32(top), np.int32(low), np.int32(zero), np.int32(sign_place)
-    for task in prange(counts.shape[0]):
-        part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
-        counts[task] = _shift_chunk(
-            code[part],
-            start[part] if start.size > 1 else start,
-            np.int32(up),
-            np.int32(down),
-            np.int32(source_top),
-            np.int32(sign_shift),
-            rule,
-            out[part],
-        )
-    return counts
+    for_each(_shift_task, counts.shape[0], (code, start, rule, out, counts))
+    return counts[:, 0].sum(), counts[:, 1].sum()
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
+def _map_task(task, table, code, out, counts):  # type: ignore[no-untyped-def]
+    for i in range(task * _CHUNK, min(code.size, (task + 1) * _CHUNK)):
+        entry = table[code[i]]
+        out[i] = entry & (_SATURATED - 1)
+        counts[task, 0] += entry & _SATURATED
+        counts[task, 1] += entry & _UNDERFLOWED
+
+
+@njit(cache=True, nogil=True)
 def _map(table, code, out):  # type: ignore[no-untyped-def]
-    """out = the table's codes; returns (saturated, underflowed) per task."""
+    """out = the table's codes; returns (saturated, underflowed)."""
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
-    for task in prange(counts.shape[0]):
-        part = slice(task * _CHUNK, min(code.size, (task + 1) * _CHUNK))
-        counts[task] = _map_chunk(table, code[part], out[part])
-    return counts
+    for_each(_map_task, counts.shape[0], (table, code, out, counts))
+    return counts[:, 0].sum() // _SATURATED, counts[:, 1].sum() // _UNDERFLOWED
 
 
 @njit(cache=True, nogil=True)
@@ -104,7 +104,7 @@ def _largest(code, mask):  # type: ignore[no-untyped-def]
 
 def _rounded(steps: Any, ratio: int) -> Any:
     """RN_even(steps / ratio) of integers, elementwise; ratio a power of two."""
-    kept, rest = np.divmod(steps, ratio)
+    kept, rest = divmod(steps, ratio)
     return kept + ((2 * rest > ratio) | ((2 * rest == ratio) & (kept & 1 == 1)))
 
 
@@ -164,10 +164,10 @@ def requantise_fast(
     if not isinstance(fmt, LNSFormat):
         raise TypeError(f"fmt must be an LNSFormat, got {fmt!r}")
     settled = _default_offset(array, fmt) if offset is None else require_offset(offset, array.shape)
-    pair = np.asarray(array.offset, np.int64), np.asarray(settled, np.int64)
-    if all(scale.ndim == 0 for scale in pair):
-        code, counts = _one(array.code, array.fmt, int(pair[0]), fmt, int(pair[1]))
+    if isinstance(array.offset, int) and isinstance(settled, int):
+        code, counts = _one(array.code, array.fmt, array.offset, fmt, settled)
         return LNSArray(code, settled, fmt), counts
+    pair = np.asarray(array.offset, np.int64), np.asarray(settled, np.int64)
     up, down = _places(array.fmt, fmt)
     start = (pair[0] << up) - (pair[1] << down)
     if np.abs(start).max(initial=0) < _FAR:
@@ -186,7 +186,7 @@ def requantise_fast(
 
 def _plain(code: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Codes in a row, in memory of the kind that Numba has compiled for."""
-    return np.require(code, None, ("C", "W", "A")).reshape(-1)
+    return (code if code.flags.carray else np.require(code, None, ("C", "W", "A"))).reshape(-1)
 
 
 def _places(source: LNSFormat, target: LNSFormat) -> tuple[int, int]:
@@ -200,12 +200,17 @@ def _shifted(
 ) -> tuple[npt.NDArray[Any], EncodeCounts]:
     """Requantise by arithmetic in 32 bits; start: one, or one per element, below _FAR."""
     out = np.empty(flat.size, target.code_dtype)
-    rule = target.max_exponent, target.min_exponent, int(source.zero), target.exponent_bits
-    fields = source.max_exponent, source.exponent_bits
     with parallel(flat.size, 16 * _CHUNK):
-        tasks = _shift(flat, start, *_places(source, target), *fields, *rule, out)
-    saturated, underflowed = (int(count) for count in tasks.sum(axis=0))
+        saturated, underflowed = _shift(flat, start, _rule(source, target), out)
     return out, EncodeCounts(flat.size, saturated, underflowed)
+
+
+@lru_cache(maxsize=64)
+def _rule(source: LNSFormat, target: LNSFormat) -> tuple[np.int32, ...]:
+    """The rule of `strips.shift_one`."""
+    fields = *_places(source, target), source.max_exponent, source.exponent_bits
+    kept = target.max_exponent, target.min_exponent, source.zero, target.exponent_bits
+    return tuple(np.int32(field) for field in (*fields, *kept))
 
 
 def _one(
@@ -223,7 +228,7 @@ def _one(
         return out.reshape(code.shape), counts
     found = np.empty(code.size, np.uint16)
     with parallel(flat.size, 16 * _CHUNK):
-        tasks = _map(_table(source, offset, target, new_offset), flat, found)
-    saturated, underflowed = (int(count) for count in tasks.sum(axis=0))
+        table = _table(source, offset, target, new_offset)
+        saturated, underflowed = _map(table, flat, found)
     stored = found.astype(target.code_dtype, copy=False).reshape(code.shape)
     return stored, EncodeCounts(code.size, saturated, underflowed)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 LINE = 64  # bytes of a cache line: a vector that lies across two costs twice
 
 _kept: dict[str, npt.NDArray[np.uint8]] = {}
+_views: dict[tuple[str, int, Any], npt.NDArray[Any]] = {}  # of the memory kept, as last asked for
+_MOST_VIEWS = 512
 
 
 def scratch(name: str, count: int, dtype: Any) -> npt.NDArray[Any]:
@@ -21,10 +23,17 @@ def scratch(name: str, count: int, dtype: Any) -> npt.NDArray[Any]:
 
     They hold whatever the last one left there.
     """
+    asked = name, count, dtype
+    view = _views.get(asked)
+    if view is not None:
+        return view
     size = count * np.dtype(dtype).itemsize
     room = _kept.get(name)
+    if room is None or room.size < size or len(_views) >= _MOST_VIEWS:
+        _views.clear()
     if room is None or room.size < size:
         raw = np.empty(size + LINE, np.uint8)
         start = -raw.ctypes.data % LINE
         room = _kept[name] = raw[start : start + size]
-    return room[:size].view(dtype)
+    view = _views[asked] = room[:size].view(dtype)
+    return view

@@ -39,11 +39,12 @@ def require_offset(offset: object, shape: tuple[int, ...]) -> Offset:
     return whole.astype(np.int32)
 
 
-def _check(name: str, code: npt.NDArray[Any], offset: Offset, dtype: np.dtype[Any]) -> Offset:
+def _check(fmt: Any, code: npt.NDArray[Any], offset: Offset) -> Offset:
     """Validate one array's fields; return the offset as an int or an int32 array."""
+    dtype = fmt.code_dtype
     if not isinstance(code, np.ndarray) or code.dtype != dtype:
         got = getattr(code, "dtype", type(code).__name__)
-        raise TypeError(f"code must be a numpy array of {dtype} for {name}, got {got}")
+        raise TypeError(f"code must be a numpy array of {dtype} for {fmt.name}, got {got}")
     return require_offset(offset, code.shape)
 
 
@@ -98,7 +99,7 @@ class LNSArray(Operators, _CodeArray):
 
     def __post_init__(self) -> None:
         require_kind("fmt", self.fmt, LNSFormat)
-        fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
+        fixed = _check(self.fmt, self.code, self.offset)
         object.__setattr__(self, "offset", fixed)
         _check_width(self.code, self.fmt)
 
@@ -118,7 +119,7 @@ class FloatArray(_CodeArray):
 
     def __post_init__(self) -> None:
         require_kind("fmt", self.fmt, FloatFormat)
-        fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
+        fixed = _check(self.fmt, self.code, self.offset)
         object.__setattr__(self, "offset", fixed)
         _check_width(self.code, self.fmt)
 
@@ -138,7 +139,7 @@ class IntArray(_CodeArray):
 
     def __post_init__(self) -> None:
         require_kind("fmt", self.fmt, IntFormat)
-        fixed = _check(self.fmt.name, self.code, self.offset, self.fmt.code_dtype)
+        fixed = _check(self.fmt, self.code, self.offset)
         object.__setattr__(self, "offset", fixed)
         low, high = self.fmt.min_value, self.fmt.max_value
         if self.code.size and not low <= int(self.code.min()) <= int(self.code.max()) <= high:

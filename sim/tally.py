@@ -49,7 +49,7 @@ class Tally:
         self.encodes: dict[tuple[str, str], list[int]] = {}
         self.accumulators: dict[tuple[str, str], list[int]] = {}
         # How often a run asked for the same work; the events of each are worked out when read.
-        self._asked: dict[tuple[Any, ...], int] = {}
+        self._asked: dict[tuple[Any, ...], list[int]] = {}
         self._added: dict[str, Events] = {phase: {} for phase in PHASES}
 
     def reset(self) -> None:
@@ -63,7 +63,7 @@ class Tally:
     def events(self) -> dict[str, Events]:
         """The events of every phase so far, a copy."""
         total = {phase: dict(events) for phase, events in self._added.items()}
-        for (phase, kind, *arguments), times in self._asked.items():
+        for (phase, kind, *arguments), (times,) in self._asked.items():
             one: Events = kind(*arguments)
             add_events(total[phase], {event: times * count for event, count in one.items()})
         return total
@@ -71,7 +71,7 @@ class Tally:
     def _ask(self, phase: str, kind: Callable[..., Events], *arguments: Any) -> None:
         """Count the events that `kind` gives for the arguments once more."""
         asked = (require_choice("phase", phase, PHASES), kind, *arguments)
-        self._asked[asked] = self._asked.get(asked, 0) + 1
+        self._asked.setdefault(asked, [0])[0] += 1
 
     def add_encode(
         self,

@@ -1,5 +1,6 @@
 """The fast encoders give what `lns.encode` gives, bit for bit, and count what is lost."""
 
+from fractions import Fraction
 from typing import Any
 
 import numba
@@ -330,6 +331,29 @@ def test_requantise_equals_the_oracle(
         tighter, lost = requantise_fast(array, new, got.offset - new.gamma)
         assert lost.saturated > 0
         assert tighter.fmt == new
+
+
+@pytest.mark.parametrize("size", [*range(40), (1 << 14) + 21])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("zero", [False, True])
+def test_requantise_of_any_size(size: int, several: bool, zero: bool) -> None:
+    """Strips of lanes and what is left of them: codes and counts, one scale or one an element."""
+    old, new = LNSFormat(11, 64, zero), LNSFormat(6, 8)
+    rng = np.random.default_rng(size)
+    code = rng.integers(0, 1 << old.bits, size).astype(old.code_dtype)
+    code[::5] &= 1 << 11  # zeros, or the smallest magnitudes
+    offset = rng.integers(-900, 700, size).astype(np.int32) if several else -100
+    got, counts = requantise_fast(LNSArray(code, offset, old), new, -24)
+    offsets = np.broadcast_to(offset, size).tolist()
+    pairs = list(zip(code.tolist(), offsets, strict=True))
+    wanted = [requantise_one(c, o, old, new, -24) for c, o in pairs]
+    np.testing.assert_array_equal(got.code, np.array(wanted, new.code_dtype))
+    exact = [Fraction((c & old.max_exponent) + o, 8) + 24 for c, o in pairs]
+    counted = [
+        e for e, (c, _) in zip(exact, pairs, strict=True) if c & old.max_exponent or not zero
+    ]
+    assert counts.saturated == sum(round(e) > new.max_exponent for e in counted)
+    assert counts.underflowed == sum(round(e) < 1 for e in counted)
 
 
 def test_requantise_takes_a_scale_per_row() -> None:
