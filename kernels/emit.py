@@ -11,6 +11,7 @@ VECTOR_BYTES = 64
 VECTORS = (4, 2, 1)  # of a block: 64, 32 or 16 columns of 32 bits
 SUMS = 4  # vectors of running sums in registers: eight of AVX2, four of AVX-512
 QUAD = 4  # words that are read at once
+EARLY = {1: 2, 2: 3, 4: 4}  # products that offsets are ahead, by rows together
 STRAIGHT = 12  # words in a row without a branch: a chunk at gamma 8
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))

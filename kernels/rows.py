@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from .emit import (
+    EARLY,
     I8,
-    I16,
     I32,
     I64,
     QUAD,
@@ -35,22 +35,8 @@ def add_term(builder: Any, lane: Lane, truncate: bool, total: Any, factor: Any, 
     return builder.call(fma, [factor, row, total])
 
 
-def several(builder: Any, lane: Lane, place: Any, low: Any, words: int) -> list[tuple[Any, Any]]:
-    """[(factor in every lane, offset of the panel's row in units of 8 bytes)] of some QUADs."""
-    found: list[tuple[Any, Any]] = []
-    for at in range(0, words, QUAD):
-        found += _four(builder, lane, builder.gep(place, [I64(at)]), low)
-    return found
-
-
-def _four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any]]:
-    """`several` of QUAD words."""
-    # Offsets are loaded before the vector, else LLVM takes them out of it, which is slower.
-    long_low, halves = builder.zext(low, I64), builder.bitcast(place, I16.as_pointer())
-    offsets = []
-    for j in range(QUAD):
-        half = builder.load(builder.gep(halves, [I64(2 * j)]), align=2)
-        offsets.append(builder.and_(builder.zext(half, I64), long_low))
+def _factors(builder: Any, lane: Lane, place: Any, low: Any) -> list[Any]:
+    """The factors of QUAD words, each in every lane."""
     words = load(builder, builder.bitcast(place, ir.VectorType(I32, QUAD).as_pointer()))
     wide = lane.item_bytes == 8
     if not wide:  # every QUAD lanes hold the four: a factor is then spread by a shuffle within
@@ -60,10 +46,19 @@ def _four(builder: Any, lane: Lane, place: Any, low: Any) -> list[tuple[Any, Any
     if wide:
         factors = builder.fpext(factors, ir.VectorType(lane.scalar, QUAD))
     found = []
-    for j, offset in enumerate(offsets):
+    for j in range(QUAD):
         within = [j if wide else i - i % QUAD + j for i in range(lane.lanes)]
-        found.append((builder.shuffle_vector(factors, factors, _lanes(within)), offset))
+        found.append(builder.shuffle_vector(factors, factors, _lanes(within)))
     return found
+
+
+def _offset(builder: Any, place: Any, number: int, low: Any) -> Any:
+    """The offset of the panel's row, in units of 8 bytes, of the word that is `number` further on.
+
+    The load is atomic, which costs nothing, so that LLVM leaves it where it is: early, see `Rows`.
+    """
+    word = builder.load_atomic(builder.gep(place, [I64(number)]), "monotonic", 4)
+    return builder.zext(builder.and_(word, low), I64)
 
 
 def _lanes(numbers: list[int]) -> Any:
@@ -84,6 +79,9 @@ class Rows:
 
     place: acc and skip (pointers), rows, panel and word (pointers), step, low, count: see
     `vector.add_terms_floor`.
+
+    The offset of a product is loaded some products before its row of the panel is read: a load that
+    waits for its address, behind those of the products before it, leaves the load ports idle.
     """
 
     def __init__(
@@ -102,8 +100,8 @@ class Rows:
         """The sums of `together` rows before their first product."""
         raise NotImplementedError
 
-    def grown(self, sums: list[Any], codes: list[tuple[Any, Any]]) -> list[Any]:
-        """The sums after one product of each row."""
+    def grown(self, sums: list[Any], number: int, factor: Any, offset: Any) -> list[Any]:
+        """The sums after one product of the row that is `number` of the rows together."""
         raise NotImplementedError
 
     def store(self, row: Any, number: int, sums: list[Any]) -> None:
@@ -118,12 +116,12 @@ class Rows:
         source = builder.bitcast(data, self.lane.real.as_pointer())
         return [load(builder, builder.gep(source, [I64(v)])) for v in range(self.vectors)]
 
-    def _loop(self, step: int, state: list[Any], last: Any) -> list[Any]:
+    def _loop(self, step: int, state: list[Any]) -> list[Any]:
         """The products from state[0] on, `step` at a time, while another `step` are left.
 
         state: number of the product, a word pointer for each row, the sums.
         """
-        builder, place = self.builder, self.place
+        builder = self.builder
         entry = builder.block
         head, body, done = (builder.append_basic_block(n) for n in ("head", "terms", "added"))
         builder.branch(head)
@@ -132,15 +130,16 @@ class Rows:
         for phi, first in zip(phis, state, strict=True):
             phi.add_incoming(first, entry)
         following = builder.add(phis[0], I64(step))
-        builder.cbranch(builder.icmp_signed("<=", following, last), body, done)
+        left = builder.icmp_signed("<=", following, self.place["count"])
+        builder.cbranch(left, body, done)
         builder.position_at_end(body)
         words, sums = phis[1 : 1 + self.together], phis[1 + self.together :]
         if step == 1:
-            codes = [[single(builder, self.lane, word, place["low"])] for word in words]
+            for number, word in enumerate(words):
+                factor, offset = single(builder, self.lane, word, self.place["low"])
+                sums = self.grown(sums, number, factor, offset)
         else:
-            codes = [several(builder, self.lane, word, place["low"], step) for word in words]
-        for one in zip(*codes, strict=True):
-            sums = self.grown(sums, list(one))
+            sums, _ = self._several(step, words, [], None, sums)
         words = [builder.gep(word, [I64(step)]) for word in words]
         for phi, value in zip(phis, [following, *words, *sums], strict=True):
             phi.add_incoming(value, builder.block)
@@ -148,8 +147,44 @@ class Rows:
         builder.position_at_end(done)
         return phis
 
+    def _several(
+        self, step: int, words: list[Any], early: list[Any], then: list[Any] | None, sums: list[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """(sums after `step` products of each row, the first offsets of the products at `then`).
+
+        early: the first offsets of these products, as many as are known; then: where the words of
+        the rows are that follow, None: no offsets of theirs.
+        """
+        builder, low = self.builder, self.place["low"]
+        waiting, ahead = list(early), EARLY[self.together]
+        for j in range(step):
+            if j % QUAD == 0:
+                quads = [builder.gep(word, [I64(j)]) for word in words]
+                factors = [_factors(builder, self.lane, quad, low) for quad in quads]
+            for number in range(self.together):
+                at = j * self.together + number
+                known = at + len(waiting)
+                for other in range(known, at + ahead + 1):
+                    u, row = divmod(other, self.together)
+                    if u < step:
+                        waiting.append(_offset(builder, words[row], u, low))
+                    elif then is not None:
+                        waiting.append(_offset(builder, then[row], u - step, low))
+                sums = self.grown(sums, number, factors[number][j % QUAD], waiting.pop(0))
+        return sums, waiting
+
     def add(self) -> None:
         """All products of all rows."""
+        builder, place = self.builder, self.place
+        whole = builder.icmp_signed("==", place["count"], I64(STRAIGHT))
+        with builder.if_else(whole) as (straight, otherwise):
+            with straight:
+                self._add_straight()
+            with otherwise:
+                self._add_any()
+
+    def _add_any(self) -> None:
+        """`add`, however many products there are."""
         builder, place = self.builder, self.place
         each = I64(self.together)
         with cgutils.for_range_slice(builder, ZERO, place["rows"], each, I64) as (i, _):
@@ -157,11 +192,67 @@ class Rows:
             words = [builder.gep(place["word"], [builder.mul(row, place["step"])]) for row in rows]
             state = [ZERO, *words, *self.starts()]
             for step in (STRAIGHT, QUAD, 1):
-                state = self._loop(step, state, place["count"])
-            for number, row in enumerate(rows):
-                skipped = builder.load(builder.gep(place["skip"], [row]))
-                with builder.if_then(builder.icmp_unsigned("==", skipped, I8(0))):
-                    self.store(row, number, state[1 + self.together :])
+                state = self._loop(step, state)
+            self._put(i, self._skipped(i), state[1 + self.together :])
+
+    def _early(self, words: list[Any]) -> list[Any]:
+        """The offsets that are loaded ahead, of the products at `words`."""
+        numbers = [divmod(number, self.together) for number in range(EARLY[self.together])]
+        return [_offset(self.builder, words[row], u, self.place["low"]) for u, row in numbers]
+
+    def _add_straight(self) -> None:
+        """`add` of STRAIGHT products: no loop within a row, offsets ahead from row to row.
+
+        The sums of a row are put away when the next one begins. Else LLVM moves them behind the
+        branch of `_put`, away from the loads of the panel.
+        """
+        builder, place, count = self.builder, self.place, self.together
+        word, step = place["word"], place["step"]
+        first = [builder.gep(word, [builder.mul(step, I64(r))]) for r in range(count)]
+        further = builder.mul(step, I64(count))
+        begin, row, last, done = (
+            builder.append_basic_block(n) for n in ("begin", "row", "last", "done")
+        )
+        builder.cbranch(builder.icmp_signed(">", place["rows"], ZERO), begin, done)
+        builder.position_at_end(begin)
+        none = self.starts()
+        starts = [ZERO, *first, *self._early(first), *[I8(1)] * count, *none]
+        builder.branch(row)
+        builder.position_at_end(row)
+        phis = [builder.phi(value.type) for value in starts]
+        for phi, value in zip(phis, starts, strict=True):
+            phi.add_incoming(value, begin)
+        i, words, rest = phis[0], phis[1 : 1 + count], phis[1 + count :]
+        ahead = EARLY[count]
+        offsets, skipped, sums = rest[:ahead], rest[ahead : ahead + count], rest[ahead + count :]
+        self._put(builder.sub(i, I64(count)), skipped, sums)
+        following = builder.add(i, I64(count))
+        more = builder.icmp_signed("<", following, place["rows"])
+        # of the last rows: they themselves
+        then = [builder.select(more, builder.gep(at, [further]), at) for at in words]
+        skipped = self._skipped(i)
+        sums, offsets = self._several(STRAIGHT, words, offsets, then, none)
+        state = following, *then, *offsets, *skipped, *sums
+        for phi, value in zip(phis, state, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.cbranch(more, row, last)
+        builder.position_at_end(last)
+        self._put(i, skipped, sums)
+        builder.branch(done)
+        builder.position_at_end(done)
+
+    def _skipped(self, row: Any) -> list[Any]:
+        """Which of the rows from `row` on are to be skipped, 0 or 1."""
+        builder, skip = self.builder, self.place["skip"]
+        rows = [builder.add(row, I64(r)) for r in range(self.together)]
+        return [builder.load(builder.gep(skip, [r])) for r in rows]
+
+    def _put(self, row: Any, skipped: list[Any], sums: list[Any]) -> None:
+        """Put away the sums of the rows from `row` on that are not to be skipped."""
+        builder = self.builder
+        for number, flag in enumerate(skipped):
+            with builder.if_then(builder.icmp_unsigned("==", flag, I8(0))):
+                self.store(builder.add(row, I64(number)), number, sums)
 
 
 class TermRows(Rows):
@@ -176,15 +267,11 @@ class TermRows(Rows):
         """Where a sum has steps of 1."""
         return [self.lane.start] * SUMS
 
-    def grown(self, sums: list[Any], codes: list[tuple[Any, Any]]) -> list[Any]:
+    def grown(self, sums: list[Any], number: int, factor: Any, offset: Any) -> list[Any]:
         """One rounded multiply-add a vector."""
         grown = list(sums)
-        for r, (factor, offset) in enumerate(codes):
-            for v, other in enumerate(self.row_of("panel", offset)):
-                at = r * self.vectors + v
-                grown[at] = add_term(
-                    self.builder, self.lane, self.truncate, sums[at], factor, other
-                )
+        for at, other in enumerate(self.row_of("panel", offset), number * self.vectors):
+            grown[at] = add_term(self.builder, self.lane, self.truncate, sums[at], factor, other)
         return grown
 
     def store(self, row: Any, number: int, sums: list[Any]) -> None:

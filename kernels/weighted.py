@@ -25,10 +25,9 @@ class WeightedRows(Rows):
         """Zeros."""
         return [self.lane.constant(0)] * (2 * self.vectors)
 
-    def grown(self, sums: list[Any], codes: list[tuple[Any, Any]]) -> list[Any]:
+    def grown(self, sums: list[Any], _number: int, factor: Any, offset: Any) -> list[Any]:
         """One rounded product, weighted, and its magnitude, a vector."""
         builder, lane, grown = self.builder, self.lane, list(sums)
-        factor, offset = codes[0]
         weights = self.row_of("weights", offset)
         for v, other in enumerate(self.row_of("panel", offset)):
             total = add_term(builder, lane, self.truncate, lane.start, factor, other)

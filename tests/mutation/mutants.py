@@ -141,9 +141,14 @@ MUTANTS = (
         "too small a value without zero becomes e = 1",
     ),
     Mutant(
-        "kernels/requantise.py", "np.int32(exact + bias + odd)",
-        "np.int32(exact + bias + ties)", _in("kernels_codec"),
+        "kernels/strips.py", "builder.add(exact, builder.add(bias, odd))",
+        "builder.add(exact, builder.add(bias, ties))", _in("kernels_codec"),
         "fast requantise rounds half up",
+    ),
+    Mutant(
+        "kernels/strips.py", "[builder.and_(mask, left) for mask in (large, small)]",
+        "[large, small]", _in("kernels_codec"),
+        "a zero that is requantised counts as underflowed",
     ),
     Mutant(
         "kernels/values.py", "kept = kept + (half & (inexact | (kept & 1)))",
@@ -253,8 +258,13 @@ MUTANTS = (
         "a product enters the logarithmic sum one step too low",
     ),
     Mutant(
-        "kernels/madam.py", "np.rint(factor * u)",
-        "np.floor(factor * u + np.float32(0.5))", _in("madam"),
-        "integer Madam rounds half up",
+        "kernels/strips.py", 'for name in ("sqrt", "rint")', 'for name in ("sqrt", "round")',
+        _in("madam"),
+        "integer Madam rounds half away from zero",
+    ),
+    Mutant(
+        "kernels/rows.py", "then[row], u - step, low", "then[row], u - step + 1, low",
+        _in("kernels_fast"),
+        "the first products of a row take the panel's rows of their neighbours",
     ),
 )  # fmt: skip
