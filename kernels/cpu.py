@@ -32,8 +32,8 @@ Counted = tuple[Any, int]
 # AVX-512 server and one with AVX2.
 _EXPAND_COST = 4
 
-# Products that make a thread worth waking: some 100 microseconds on one core.
-_FAST_GRAIN = 1 << 21
+# Products that make a thread worth waking: some 150 microseconds on one core.
+_FAST_GRAIN = 1 << 22
 _SLOW_GRAIN = 1 << 16
 
 
@@ -130,7 +130,7 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
     rule = datapath.accumulator
     assert isinstance(rule, Accumulator)
     terms, turn, weighted = _tables(datapath, a.fmt, b.fmt, rows, columns, products)
-    if terms is None:
+    if terms is None or not trusted():
         return None
     left, right = left_codes(a), right_codes(b)
     with parallel(rows * columns * products, _FAST_GRAIN):
@@ -149,7 +149,7 @@ def _tables(
     rule = datapath.accumulator
     few = products.bit_length() if isinstance(rule, Accumulator) and rule.bits == 32 else 63
     straight, turned = term_tables(datapath, a, b, few)
-    if (straight is None and turned is None) or not trusted():
+    if straight is None and turned is None:
         return None, False, None
     weighted = _weighted(a, b, datapath) if straight is not None else None
     if weighted is not None:
