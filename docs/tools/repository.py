@@ -64,6 +64,9 @@ def on_read(app: Any, doctree: nodes.document) -> None:
         path = Path(app.env.relfn2path(link["reftarget"], app.env.docname)[1]).resolve()
         if not path.is_relative_to(ROOT) or path.suffix not in LANGUAGES:
             continue
+        if not path.is_file():
+            logger.warning("%s must exist, it is linked to", path, location=app.env.docname)
+            continue
         line = re.search(r", line (\d+)$", link.get("reftitle", ""))
         uri = _uri(app, path, int(line[1]) if line else None)
         reference = nodes.reference("", "", *link.children, internal=True, refuri=uri)
@@ -92,6 +95,8 @@ def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield a page for every file that is linked to."""
     for name in sorted(app.env.__dict__.get("repository_files", ())):
         path = ROOT / name
+        if not path.is_file():  # linked to in an earlier build
+            continue
         body = app.builder.highlighter.highlight_block(
             path.read_text("utf-8"),
             LANGUAGES[path.suffix],
