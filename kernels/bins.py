@@ -101,7 +101,7 @@ def _run_task(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _run_tasks(tasks, arguments):  # type: ignore[no-untyped-def]
     """Every task of a slab."""
-    for_each(_run_task, tasks, arguments)
+    for_each(_run_task, tasks, arguments, False)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -131,7 +131,7 @@ def gemm_bins(
         return 0
     top = int(table.terms.limits[1]) * table.least
     if _guess(a, b, table) > top:
-        return gemm_terms(a, b, bins, accumulator, target)
+        return gemm_terms(a, b, bins, accumulator, target, False)
     overflowed = 0
     for j in range(0, columns, PART_COLUMNS):
         right = b.rows(slice(j, j + PART_COLUMNS))
@@ -139,7 +139,7 @@ def gemm_bins(
             left = a.rows(slice(i, i + PART_ROWS))
             part = target.part(slice(i, i + PART_ROWS), slice(j, j + PART_COLUMNS))
             if not _part(left, right, table, accumulator.rounding == "toward_zero", top, part):
-                overflowed += gemm_terms(left, right, bins, accumulator, part)
+                overflowed += gemm_terms(left, right, bins, accumulator, part, False)
     return overflowed
 
 
@@ -186,13 +186,13 @@ def _part(
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
         pack_left(
             a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, stride,
-            height, words, largest,
+            height, words, largest, False,
         )  # fmt: skip
         index = entries[: blocks * a_at.size * width].reshape(blocks, a_at.size * width)
         peaks = np.empty((blocks, a_at.size), np.float32)
         pack_right(
             b.memory, b.row_at, b_at, 1, padding, terms.masks[1], terms.ceilings[1], b_reading,
-            b_part, width, index, peaks,
+            b_part, width, index, peaks, False,
         )  # fmt: skip
         arguments = (
             words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,
@@ -203,5 +203,6 @@ def _part(
         return False
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc.reshape(blocks, height, width), terms.constants, *where, scale, target.memory)
+    result = *where, scale, target.memory
+    finish(acc.reshape(blocks, height, width), terms.constants, *result, False)
     return True

@@ -19,7 +19,7 @@ from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ..lns.thresholds import thresholds
 from . import encode32
 from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
-from .threads import parallel
+from .threads import parallel, tasks
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _FORMATS = LNSFormat, FloatFormat, IntFormat
@@ -67,13 +67,13 @@ def quantise(
         require_unused(rounding, generator, random_bits)
     if not (x.flags.writeable and x.flags.aligned):  # Numba compiles anew for other memory
         x = x.copy()
+    if isinstance(fmt, LNSFormat):
+        require_choice("rounding", rounding, ROUNDINGS)
+        if rounding == "stochastic":
+            return _quantise_stochastic(x, fmt, offset, generator, random_bits)
+        return _quantise_log(x, fmt, offset, rounding)
+    require_choice("rounding", rounding, ("nearest",))
     with parallel(x.size, _GRAIN):
-        if isinstance(fmt, LNSFormat):
-            require_choice("rounding", rounding, ROUNDINGS)
-            if rounding == "stochastic":
-                return _quantise_stochastic(x, fmt, offset, generator, random_bits)
-            return _quantise_log(x, fmt, offset, rounding)
-        require_choice("rounding", rounding, ("nearest",))
         if offset is None and (scaling == "amax" or isinstance(fmt, IntFormat)):
             offset = amax_offset(np.array([_largest(x, fmt)]), fmt)
         if isinstance(fmt, FloatFormat):
@@ -109,9 +109,9 @@ def _offsets(offset: Offset, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(np.broadcast_to(offset, shape), np.int64).reshape(-1)
 
 
-def _counts(tasks: npt.NDArray[np.int64], x: npt.NDArray[Any], fmt: Format) -> EncodeCounts:
+def _counts(found: npt.NDArray[np.int64], x: npt.NDArray[Any], fmt: Format) -> EncodeCounts:
     """Add up the tasks' counts; refuse non-finite elements."""
-    saturated, underflowed, non_finite = (int(count) for count in tasks.sum(axis=0))
+    saturated, underflowed, non_finite = (int(count) for count in found.sum(axis=0))
     if non_finite:
         raise _non_finite(x, fmt)
     return EncodeCounts(x.size, saturated, underflowed)
@@ -127,9 +127,13 @@ def _non_finite(x: npt.NDArray[Any], fmt: Format) -> NonFiniteError:
 def _largest(x: npt.NDArray[Any], fmt: Format) -> float:
     """max |x|; refuses a NaN or infinity."""
     if x.dtype == _SINGLE:
-        most: float = _FLOAT.unpack(_INT.pack(encode32.largest32(_flat(x).view(np.int32))))[0]
+        with tasks(x.size, _GRAIN) as alone:
+            bits = encode32.largest32(_flat(x).view(np.int32), alone)
+        most: float = _FLOAT.unpack(_INT.pack(bits))[0]
     else:
-        most = largest_magnitude(_flat(x)).max(initial=0).reshape(1).view(np.float64).item()
+        with parallel(x.size, _GRAIN):
+            largest = largest_magnitude(_flat(x))
+        most = largest.max(initial=0).reshape(1).view(np.float64).item()
     if not math.isfinite(most):
         raise _non_finite(x, fmt)
     return most
@@ -188,12 +192,10 @@ def _quantise_log32(
     code = np.empty(x.size, fmt.code_dtype)
     octave_bits, sign = fmt.gamma.bit_length() - 1, 1 << fmt.exponent_bits
     rule = octave_bits, whole, fmt.max_exponent, fmt.min_exponent, sign
-    saturated, underflowed, infinite, subnormal = encode32.encode_log32(
-        _flat(x).view(np.int32),
-        encode32.fractions(fmt.gamma, rounding),
-        tuple(map(np.int32, rule)),
-        code,
-    )
+    fractions = encode32.fractions(fmt.gamma, rounding)
+    arguments = _flat(x).view(np.int32), fractions, tuple(map(np.int32, rule)), code
+    with tasks(x.size, _GRAIN) as alone:
+        saturated, underflowed, infinite, subnormal = encode32.encode_log32(*arguments, alone)
     if infinite:
         raise _non_finite(x, fmt)
     if subnormal:
@@ -231,8 +233,9 @@ def _store_log(
 ) -> tuple[LNSArray, EncodeCounts]:
     code = np.empty(x.size, np.uint16)
     rule = (fmt.max_exponent, fmt.min_exponent, 1 << fmt.exponent_bits)
-    tasks = encode_log(_flat(x), given, tables, _offsets(offset, x.shape), rule, code)
-    counts = _counts(tasks, x, fmt)
+    with parallel(x.size, _GRAIN):
+        found = encode_log(_flat(x), given, tables, _offsets(offset, x.shape), rule, code)
+    counts = _counts(found, x, fmt)
     return LNSArray(_stored(code, x, fmt), offset, fmt), counts
 
 

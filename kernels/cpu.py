@@ -21,7 +21,7 @@ from .moves import TILE
 from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
 from .product import Target, block_vectors, gemm_terms, padded
 from .terms import TermTable, term_tables
-from .threads import parallel
+from .threads import parallel, tasks
 from .values import nearest_float32
 from .weights import WeightedTable, weighted_table
 from .wide import gemm_fixed, gemm_log
@@ -133,12 +133,13 @@ def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) 
     if terms is None or not trusted():
         return None
     left, right = left_codes(a), right_codes(b)
-    with parallel(rows * columns * products, _FAST_GRAIN):
-        if weighted is not None:
+    if weighted is not None:
+        with parallel(rows * columns * products, _FAST_GRAIN):
             return gemm_bins(left, right, weighted, terms, rule, target)
+    with tasks(rows * columns * products, _FAST_GRAIN) as alone:
         if turn:
-            return gemm_terms(right, left, terms, rule, target.turned())
-        return gemm_terms(left, right, terms, rule, target)
+            return gemm_terms(right, left, terms, rule, target.turned(), alone)
+        return gemm_terms(left, right, terms, rule, target, alone)
 
 
 @by_identity(3)

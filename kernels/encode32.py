@@ -154,14 +154,14 @@ def _encode_task(task, bits, fraction, rule, out, found):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def encode_log32(bits, fraction, rule, out):  # type: ignore[no-untyped-def]
+def encode_log32(bits, fraction, rule, out, alone):  # type: ignore[no-untyped-def]
     """Codes of the float32 whose bits (int32) are given; out: uint8 or uint16.
 
     rule: as `encode_strips` has it. Returns how many saturated and underflowed, whether something
     is not finite, whether something is subnormal (then the codes are not valid).
     """
     found = np.zeros((max(1, -(-bits.size // CHUNK)), 4), np.int64)
-    for_each(_encode_task, found.shape[0], (bits, fraction, rule, out, found))
+    for_each(_encode_task, found.shape[0], (bits, fraction, rule, out, found), alone)
     subnormal = found[:, 3].min() < (1 << _FRACTION) - 1
     return found[:, 0].sum(), found[:, 1].sum(), found[:, 2].max() >= INFINITE, subnormal
 
@@ -175,8 +175,8 @@ def _largest_task(task, bits, most):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def largest32(bits):  # type: ignore[no-untyped-def]
+def largest32(bits, alone):  # type: ignore[no-untyped-def]
     """Bits of the largest |x| (an infinity or NaN is larger than any number)."""
     most = np.zeros(max(1, -(-bits.size // CHUNK)), np.int32)
-    for_each(_largest_task, most.size, (bits, most))
+    for_each(_largest_task, most.size, (bits, most), alone)
     return most.max()

@@ -105,7 +105,7 @@ def _finish_part(task, acc, constants, unit_columns, row_at, column_at, scale, o
 
 
 @njit(cache=True, nogil=True)
-def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
+def finish(acc, constants, unit_columns, row_at, column_at, scale, out, alone):  # type: ignore[no-untyped-def]
     """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
 
     acc: (blocks, rows or more, width), virtual column j * bins + bin, zeros beyond the columns; a
@@ -114,4 +114,4 @@ def finish(acc, constants, unit_columns, row_at, column_at, scale, out):  # type
     first.
     """
     arguments = acc, constants, unit_columns, row_at, column_at, scale, out
-    for_each(_finish_part, -(-row_at.size // _PART), arguments)
+    for_each(_finish_part, -(-row_at.size // _PART), arguments, alone)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 from ..lns.format import FloatFormat
-from .threads import parallel
+from .threads import tasks
 from .which import for_each, look_up
 
 MAX_TABLE_BITS = 16
@@ -22,8 +22,8 @@ def _take_task(task, table, code, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _take(table, code, out):  # type: ignore[no-untyped-def]
-    for_each(_take_task, -(-code.size // _CHUNK), (table, code, out))
+def _take(table, code, out, alone):  # type: ignore[no-untyped-def]
+    for_each(_take_task, -(-code.size // _CHUNK), (table, code, out), alone)
 
 
 def take(table: npt.NDArray[Any], code: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -35,8 +35,8 @@ def take(table: npt.NDArray[Any], code: npt.NDArray[Any]) -> npt.NDArray[Any]:
     bits = table.view(np.int32)
     bits.setflags(write=False)  # one compiled version serves writable and read-only tables
     out = np.empty(flat.size, np.int32)
-    with parallel(flat.size, 16 * _CHUNK):
-        _take(bits, flat, out)
+    with tasks(flat.size, 16 * _CHUNK) as alone:
+        _take(bits, flat, out, alone)
     return out.view(table.dtype).reshape(code.shape)
 
 

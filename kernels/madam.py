@@ -13,7 +13,7 @@ from ..lns.checks import require_int
 from .cache import PLAIN
 from .encode32 import INFINITE, largest32
 from .strips import LANES, move_strips
-from .threads import parallel
+from .threads import tasks
 from .which import for_each
 
 _CHUNK = 1 << 12  # elements per task
@@ -60,12 +60,13 @@ def _move_task(task, code, gradient, v, scalars, exponent_bits, counts):  # type
 
 
 @njit(cache=True, nogil=True)
-def _move(code, gradient, v, scalars, exponent_bits):  # type: ignore[no-untyped-def]
+def _move(code, gradient, v, scalars, exponent_bits, alone):  # type: ignore[no-untyped-def]
     """(is the gradient finite, undefined, above, below); nothing is written unless it is."""
-    if largest32(gradient.view(np.int32)) >= INFINITE:
+    if largest32(gradient.view(np.int32), alone) >= INFINITE:
         return False, np.int64(0), np.int64(0), np.int64(0)
     counts = np.zeros((-(-code.size // _CHUNK), 3), np.int64)
-    for_each(_move_task, counts.shape[0], (code, gradient, v, scalars, exponent_bits, counts))
+    arguments = code, gradient, v, scalars, exponent_bits, counts
+    for_each(_move_task, counts.shape[0], arguments, alone)
     return True, counts[:, 0].sum(), counts[:, 1].sum(), counts[:, 2].sum()
 
 
@@ -125,6 +126,6 @@ def move_codes(
     values = (beta2, 1.0 - beta2, 1.0 - beta2**step, g_bound, lr_factor)
     scalars = tuple(map(np.float32, values))
     flat = code.reshape(-1), gradient.reshape(-1), v.reshape(-1)
-    with parallel(code.size, 16 * _CHUNK):
-        finite, undefined, above, below = _move(*flat, scalars, exponent_bits)
+    with tasks(code.size, 16 * _CHUNK) as alone:
+        finite, undefined, above, below = _move(*flat, scalars, exponent_bits, alone)
     return (undefined, above, below) if finite else None

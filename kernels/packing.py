@@ -94,8 +94,9 @@ def _pack_rows(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def pack_left(  # type: ignore[no-untyped-def]
-    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
-):
+    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest,
+    alone,
+):  # fmt: skip
     """Words of a in the order they are read: chunk by chunk, and within a chunk row by row.
 
     Chunk c, products start[c]..start[c + 1]-1, takes words[start[c] * height:]; the word of its
@@ -105,7 +106,7 @@ def pack_left(  # type: ignore[no-untyped-def]
     arguments = (
         memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
     )  # fmt: skip
-    for_each(_pack_rows, largest.shape[0], arguments)
+    for_each(_pack_rows, largest.shape[0], arguments, alone)
 
 
 @njit(cache=True, nogil=True)
@@ -164,8 +165,9 @@ def _pack_block(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def pack_right(  # type: ignore[no-untyped-def]
-    memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
-):
+    memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks,
+    alone,
+):  # fmt: skip
     """index[block, k * width + j] = table entry of virtual column block * width + j.
 
     A virtual column is one bin of a column. peaks[block, k]: the largest entry that the block's
@@ -174,4 +176,4 @@ def pack_right(  # type: ignore[no-untyped-def]
     arguments = (
         memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
     )  # fmt: skip
-    for_each(_pack_block, index.shape[0], arguments)
+    for_each(_pack_block, index.shape[0], arguments, alone)

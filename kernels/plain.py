@@ -25,7 +25,7 @@ def keep_apart():  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def for_each(function, tasks, arguments):  # type: ignore[no-untyped-def]
+def for_each(function, tasks, arguments, _alone):  # type: ignore[no-untyped-def]
     """As `tasks.for_each`, one after the other."""
     for task in range(tasks):
         function(np.int64(task), *arguments)

@@ -52,20 +52,20 @@ class Target(NamedTuple):
         return Target(self.memory, self.column_at, at, unit, self.scale)
 
 
-def _task_rows(rows: int, blocks: int) -> int:
+def _task_rows(rows: int, blocks: int, alone: bool) -> int:
     """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
     if rows <= PACKED:
         return PACKED
-    wanted = -(-2 * numba.get_num_threads() // blocks)
+    wanted = -(-2 * (1 if alone else numba.get_num_threads()) // blocks)
     even = -(-rows // (wanted * PACKED)) * PACKED
     return min(MAX_TASK_ROWS, even)
 
 
 def gemm_terms(
-    a: Codes, b: Codes, terms: TermTable, accumulator: Accumulator, target: Target
+    a: Codes, b: Codes, terms: TermTable, accumulator: Accumulator, target: Target, alone: bool
 ) -> int:
     """Write the product of a (M, K) and b (N, K) into `target`; return how many outputs left
-    the W-bit range at least once."""
+    the W-bit range at least once. alone: on one thread."""
     rows, columns = a.row_at.size, b.row_at.size
     if not rows or not columns:
         return 0
@@ -74,7 +74,7 @@ def gemm_terms(
     wanted = -(-columns * terms.bins // width) * vectors  # of vectors
     least = LEAST_BLOCKS * VECTORS[0]
     if rows <= LEAST_ROWS and wanted <= least and a.k_at.size <= LEAST_PRODUCTS:
-        return _slab(a, b, terms, accumulator, target, vectors, LEAST_PRODUCTS)
+        return _slab(a, b, terms, accumulator, target, vectors, LEAST_PRODUCTS, alone)
     products = min(a.k_at.size, _slab_products(rows, wanted))
     most = _slab_vectors(rows, products) // vectors * vectors
     across = max(1, most * terms.lanes // terms.bins)
@@ -85,7 +85,8 @@ def gemm_terms(
         for i in range(0, rows, down):
             part = target.part(slice(i, i + down), slice(j, j + across))
             left = a.rows(slice(i, i + down))
-            overflowed += _slab(left, right, terms, accumulator, part, vectors, max(products, 1024))
+            longest = max(products, 1024)
+            overflowed += _slab(left, right, terms, accumulator, part, vectors, longest, alone)
     return overflowed
 
 
@@ -146,6 +147,7 @@ def _slab(
     target: Target,
     vectors: int,
     slab_products: int,
+    alone: bool,
 ) -> int:
     """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
     global replayed_rows
@@ -160,12 +162,12 @@ def _slab(
     room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)
     left = a.memory, a.row_at, a.k_at, *reading_of(a)
     right = b.memory, b.row_at, b.k_at, *reading_of(b)
-    sizes = plan.most, _task_rows(rows, blocks), width
+    sizes = plan.most, _task_rows(rows, blocks, alone), width, alone
     replayed: int = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
     replayed_rows += replayed
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc.reshape(plan.shape), terms.constants, *where, scale, target.memory)
+    finish(acc.reshape(plan.shape), terms.constants, *where, scale, target.memory, alone)
     if not replayed:
         return 0
     return int(count_left(flags.reshape(plan.shape), rows, columns, terms.bins))

@@ -17,7 +17,7 @@ from ..lns.format import LNSFormat
 from .cache import PLAIN
 from .codec import EncodeCounts
 from .strips import LANES, shift_one, shift_several
-from .threads import parallel
+from .threads import tasks
 from .which import for_each, largest_code
 
 _CHUNK = 1 << 14  # elements per task
@@ -69,13 +69,13 @@ def _shift_task(task, code, start, rule, out, counts):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _shift(code, start, rule, out):  # type: ignore[no-untyped-def]
+def _shift(code, start, rule, out, alone):  # type: ignore[no-untyped-def]
     """Requantise every code by arithmetic, see `strips.py`; returns (saturated, underflowed).
 
     start: int32, one, or one per element.
     """
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
-    for_each(_shift_task, counts.shape[0], (code, start, rule, out, counts))
+    for_each(_shift_task, counts.shape[0], (code, start, rule, out, counts), alone)
     return counts[:, 0].sum(), counts[:, 1].sum()
 
 
@@ -89,10 +89,10 @@ def _map_task(task, table, code, out, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _map(table, code, out):  # type: ignore[no-untyped-def]
+def _map(table, code, out, alone):  # type: ignore[no-untyped-def]
     """out = the table's codes; returns (saturated, underflowed)."""
     counts = np.zeros((-(-code.size // _CHUNK), 2), np.int64)
-    for_each(_map_task, counts.shape[0], (table, code, out, counts))
+    for_each(_map_task, counts.shape[0], (table, code, out, counts), alone)
     return counts[:, 0].sum() // _SATURATED, counts[:, 1].sum() // _UNDERFLOWED
 
 
@@ -200,8 +200,8 @@ def _shifted(
 ) -> tuple[npt.NDArray[Any], EncodeCounts]:
     """Requantise by arithmetic in 32 bits; start: one, or one per element, below _FAR."""
     out = np.empty(flat.size, target.code_dtype)
-    with parallel(flat.size, 16 * _CHUNK):
-        saturated, underflowed = _shift(flat, start, _rule(source, target), out)
+    with tasks(flat.size, 16 * _CHUNK) as alone:
+        saturated, underflowed = _shift(flat, start, _rule(source, target), out, alone)
     return out, EncodeCounts(flat.size, saturated, underflowed)
 
 
@@ -227,8 +227,8 @@ def _one(
         out, counts = _shifted(flat, np.array([start], np.int32), source, target)
         return out.reshape(code.shape), counts
     found = np.empty(code.size, np.uint16)
-    with parallel(flat.size, 16 * _CHUNK):
+    with tasks(flat.size, 16 * _CHUNK) as alone:
         table = _table(source, offset, target, new_offset)
-        saturated, underflowed = _map(table, flat, found)
+        saturated, underflowed = _map(table, flat, found, alone)
     stored = found.astype(target.code_dtype, copy=False).reshape(code.shape)
     return stored, EncodeCounts(code.size, saturated, underflowed)

@@ -26,14 +26,14 @@ def run_slab(  # type: ignore[no-untyped-def]
     sums, and a 1 where one left its range (flags are written only where there are products).
     room: (words of a, entries of b), 1-D, for a slab of as many products as there are.
     left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
-    likewise. sizes: (products of a slab, rows of a task, width of a block).
+    likewise. sizes: (products of a slab, rows of a task, width of a block, on one thread).
     tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
     cuts: (start, fold) of a full slab, of the last one, products of a group or 0. rule: (toward
     zero, what a floating-point sum may reach).
     """
     a_memory, row_at, a_k_at, a_reading, a_runs = left
     b_memory, column_at, b_k_at, b_reading, b_runs = right
-    most, task_rows, width = sizes
+    most, task_rows, width, alone = sizes
     word_of, table, table_rows, low, padding = tables
     full_start, full_fold, last_start, last_fold, group = cuts
     zeroward, chain = rule
@@ -55,14 +55,14 @@ def run_slab(  # type: ignore[no-untyped-def]
         pack_left(
             a_memory, row_at, a_k_at[first:last], a_reading,
             a_runs[first:last] if a_reading[0] == ALONG_K else a_runs, masks[0], start, word_of,
-            stride, height, words, largest,
+            stride, height, words, largest, alone,
         )  # fmt: skip
         index = room[1][: blocks * count * width].reshape(blocks, count * width)
         peaks = np.empty((blocks, count), np.float32)
         pack_right(
             b_memory, column_at, b_k_at[first:last], bins, padding, masks[1], ceilings[1],
             b_reading, b_runs[first:last] if b_reading[0] == ALONG_K else b_runs, width, index,
-            peaks,
+            peaks, alone,
         )  # fmt: skip
         counts = np.zeros(-(-height // task_rows) * blocks, np.int64)
         arguments = (
@@ -70,6 +70,6 @@ def run_slab(  # type: ignore[no-untyped-def]
             peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits),
             first == 0, acc, flags, bound, counts,
         )  # fmt: skip
-        for_each(run_task, counts.size, arguments)
+        for_each(run_task, counts.size, arguments, alone)
         replayed += counts.sum()
     return replayed

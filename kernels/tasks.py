@@ -45,13 +45,14 @@ _claim_next: Any = intrinsic(_claim)
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
+def _each(entry, frame, tasks, alone):  # type: ignore[no-untyped-def]
     """Call `entry` for every task; a thread that is done takes the next, whoever's turn it is.
 
-    To hand out a single task takes longer than a small one.
+    alone: on this thread, since to hand out tasks takes longer than small ones do.
     """
-    if tasks == 1:
-        _call_at(entry, frame, np.int64(0))
+    if alone or tasks == 1:
+        for task in range(tasks):
+            _call_at(entry, frame, task)
         return
     counter = np.zeros(1, np.int64)
     for _ in prange(tasks):  # in a thread's first turn, all there is; in the rest nothing is left
@@ -61,15 +62,15 @@ def _each(entry, frame, tasks):  # type: ignore[no-untyped-def]
             task = _claim_next(counter)
 
 
-def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
+def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any, _alone: Any) -> Any:
     """function(task, *arguments) for each task < tasks, in any order, on Numba's threads.
 
-    function: compiled, int64 and the arguments to nothing. RuntimeError after all, if one raised
-    (no memory left for its own arrays, say).
+    alone: on the caller's only (see `threads.tasks`). function: compiled, int64 and the arguments
+    to nothing. RuntimeError after all, if one raised (no memory left for its own arrays, say).
     """
     inner = function.get_call_type(typing, (types.int64, *arguments.types), {})
     loop = typing.resolve_value_type(_each)
-    outer = loop.get_call_type(typing, (types.intp, types.intp, types.intp), {})
+    outer = loop.get_call_type(typing, (types.intp, types.intp, types.intp, types.boolean), {})
 
     def codegen(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         body = function.dispatcher.get_compile_result(inner)
@@ -90,14 +91,14 @@ def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any) -> Any:
             inside.store(I8(1), failed_at)
         inside.ret_void()
         places = [builder.ptrtoint(place, I64) for place in (entry, frame)]
-        context.call_internal(builder, around.fndesc, outer, [*places, args[1]])
+        context.call_internal(builder, around.fndesc, outer, [*places, args[1], args[3]])
         wrong = builder.icmp_unsigned("!=", builder.load(failed), I8(0))
         with builder.if_then(wrong):
             message = ("a task of a kernel failed",)
             context.call_conv.return_user_exc(builder, RuntimeError, message)
         return context.get_dummy_value()
 
-    return types.void(function, types.intp, arguments), codegen
+    return types.void(function, types.intp, arguments, types.boolean), codegen
 
 
 for_each: Any = intrinsic(_for_each)

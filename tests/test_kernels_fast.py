@@ -27,7 +27,7 @@ from lnsim.kernels import (
     slab,
 )
 from lnsim.kernels.cpu import wide_product
-from lnsim.kernels.threads import parallel
+from lnsim.kernels.threads import tasks
 from lnsim.kernels.which import for_each
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
@@ -53,13 +53,13 @@ def refuse_task(task: int, done: Any) -> None:
 @numba.njit
 def refuse_all(count: int, arguments: Any) -> None:
     """The tasks of `test_a_task_that_fails_is_told`."""
-    for_each(refuse_task, count, arguments)
+    for_each(refuse_task, count, arguments, False)
 
 
 @numba.njit
-def run_all(count: int, arguments: Any) -> None:
+def run_all(count: int, arguments: Any, alone: bool) -> None:
     """The tasks of `test_every_task_runs_once`."""
-    for_each(add_task, count, arguments)
+    for_each(add_task, count, arguments, alone)
 
 
 def replays(a: LNSArray, b: LNSArray, datapath: Datapath) -> tuple[int, int]:
@@ -105,11 +105,29 @@ def test_a_product_inherits_nothing_from_the_one_before() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
 def test_every_task_runs_once(count: int) -> None:
     """On however many threads."""
-    for threads in (1, numba.get_num_threads()):
-        with parallel(threads, 1):
+    before = numba.get_num_threads()
+    for threads in (1, 2, before, 2 * before):
+        with tasks(threads, 1) as alone:
+            assert alone == (min(threads, before) == 1)
+            assert alone or numba.get_num_threads() == min(threads, before)
             done = np.zeros(count, np.int64)
-            run_all(count, (done, np.int64(3)))
+            run_all(count, (done, np.int64(3)), alone)
+        assert numba.get_num_threads() == before
         np.testing.assert_array_equal(done, 3 * np.arange(count) + 1)
+
+
+def test_threads_are_there_before_a_kernel_is_loaded() -> None:
+    """A cached kernel on one thread is linked to the threads too; without them it crashes."""
+    script = (
+        "from numba.np.ufunc import parallel\n"
+        "from lnsim.kernels.threads import tasks\n"
+        "before = parallel._is_initialized\n"
+        "with tasks(0, 1) as alone: print(before, alone, parallel._is_initialized)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["False", "True", "True"]
 
 
 def test_a_task_that_fails_is_told() -> None:
