@@ -377,9 +377,9 @@ def test_a_move_of_half_a_step_goes_to_the_even_one(lr_factor: float, move: int)
     gradient = np.array([2.0, -2.0, 0.25, -0.25], np.float32)
     code = np.array([100, 100, 100 | 1 << 15, 100 | 1 << 15], np.int32)
     wanted = [100 - move, 100 + move, (100 + move) | 1 << 15, (100 - move) | 1 << 15]
-    moved = code.copy()
-    counts = move_codes(moved, gradient, np.zeros(4, np.float32), 1, lr_factor, 15, beta2=0.5)
-    assert moved.tolist() == wanted
+    moved, many = np.tile(code, 9), np.tile(gradient, 9)  # strips of lanes, and a rest
+    counts = move_codes(moved, many, np.zeros(36, np.float32), 1, lr_factor, 15, beta2=0.5)
+    assert moved.tolist() == wanted * 9
     assert counts == (0, 0, 0)
     u, _ = madam_direction(torch.from_numpy(gradient), torch.zeros(4), 1, beta2=0.5)
     assert u.tolist() == [1.0, -1.0, 1.0, -1.0]
