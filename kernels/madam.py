@@ -12,7 +12,7 @@ from numba import njit
 from ..lns.checks import require_int
 from .cache import PLAIN
 from .encode32 import INFINITE, largest32
-from .strips import LANES, move_strips
+from .strips import LANES, add_lanes, move_strips
 from .threads import tasks
 from .which import for_each
 
@@ -54,8 +54,7 @@ def _move_task(task, code, gradient, v, scalars, exponent_bits, counts):  # type
         lanes = np.zeros(3 * LANES, np.int32)
         move_strips(code, gradient, v, first, scalars, np.int32(exponent_bits), whole, lanes)
         done = first + whole
-        for j in range(lanes.size):
-            counts[task, j // LANES] += lanes[j]
+        add_lanes(lanes, counts[task])
     _move_loop(code[:last], gradient, v, scalars, exponent_bits, done, counts[task])
 
 

@@ -16,7 +16,7 @@ from ..lns.codec import default_offset
 from ..lns.format import LNSFormat
 from .cache import PLAIN
 from .codec import EncodeCounts
-from .strips import LANES, shift_one, shift_several
+from .strips import LANES, add_lanes, shift_one, shift_several
 from .threads import tasks
 from .which import for_each, largest_code
 
@@ -61,9 +61,7 @@ def _shift_task(task, code, start, rule, out, counts):  # type: ignore[no-untype
         else:
             shift_one(code, first, start, rule, out, whole, lanes)
         done = first + whole
-        for j in range(LANES):
-            counts[task, 0] += lanes[j]
-            counts[task, 1] += lanes[LANES + j]
+        add_lanes(lanes, counts[task])
     starts = start[:last] if start.size > 1 else start
     _shift_loop(code[:last], starts, rule, out, done, counts[task])
 

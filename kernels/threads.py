@@ -39,7 +39,7 @@ class tasks:  # noqa: N801  # read as `with tasks(work, grain) as alone:`
             _start_threads()
             return True
         threads = numba.get_num_threads()
-        if 1 < self._most < threads:
+        if self._most < threads:
             numba.set_num_threads(self._most)
             self._before = threads
         return bool(threads == 1)
@@ -50,24 +50,15 @@ class tasks:  # noqa: N801  # read as `with tasks(work, grain) as alone:`
         _LOCK.release()
 
 
-class parallel:  # noqa: N801  # read as `with parallel(work, grain):`
-    """Hold the lock; use a thread per `grain` units of `work`, at most Numba's thread count."""
+class parallel(tasks):  # noqa: N801  # read as `with parallel(work, grain):`
+    """`tasks` for kernels that are not told: for little work Numba's thread count is set to 1."""
 
-    __slots__ = ("_before", "_most")
+    __slots__ = ()
 
-    def __init__(self, work: int, grain: int) -> None:
-        self._most = work // grain
-
-    def __enter__(self) -> None:
-        _LOCK.acquire()
-        self._before = numba.get_num_threads()
-        wanted = max(1, min(self._before, self._most))
-        if wanted == self._before:
-            self._before = 0
-        else:
-            numba.set_num_threads(wanted)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before:
-            numba.set_num_threads(self._before)
-        _LOCK.release()
+    def __enter__(self) -> bool:
+        alone = super().__enter__()
+        threads = numba.get_num_threads() if alone else 1
+        if threads > 1:
+            numba.set_num_threads(1)
+            self._before = threads
+        return alone
