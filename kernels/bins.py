@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
-from .emit import SUMS
+from .emit import SUMS, UNITS
 from .finish import finish
 from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
@@ -34,7 +34,6 @@ from .which import (
     keep_apart,
     set_rounding,
 )
-from .words import UNIT
 
 # A part's sums take 16 MiB, its words and entries 10; a task's sums stay in second-level cache.
 PART_ROWS, PART_COLUMNS, PART_PRODUCTS = 2048, 512, 1024
@@ -172,7 +171,7 @@ def _part(
     entries = scratch("entries", blocks * width * longest, np.uint16)
     (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
     word_of = terms.words[WEIGHTED_VECTORS]
-    stride = np.uint32(terms.rows * width * terms.table.itemsize // UNIT)
+    stride = np.uint32(terms.rows * width * terms.table.itemsize // UNITS[terms.table.itemsize])
     flat, _, low, padding = terms.read
     tables = flat, table.weights, terms.rows, low
     limit = (2**31 - 1) / table.most

@@ -10,6 +10,7 @@ from .which import peak
 
 BOUND_BYTES = 4096  # of accumulators that share a bound: 16 to 64 rows of a block
 PACKED = 64  # rows of left codes that lie together; a task has a multiple of them
+_MAGNITUDE = 0x7FFFFFFF  # bits of a word but the sign
 _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
 
 
@@ -43,37 +44,44 @@ def run_of(peaks, first, last, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_growth(right, first, sizes, at, count):  # type: ignore[no-untyped-def]
-    """`growth_of` for one row, from its own factors; right: the block's largest entries."""
-    total = 0.0
+def _row_growth(right, first, words, at, count, single, room):  # type: ignore[no-untyped-def]
+    """`growth_of` for one row, from its own factors; right: the block's largest entries.
+
+    single: words hold float32, not upper halves of float64; room: an int64 to read them by.
+    """
+    total, narrow, wide = 0.0, room.view(np.float32), room.view(np.float64)
     for u in range(count):
-        total += abs(sizes[at + u]) * right[first + u]
+        bits = np.int64(words[at + u]) & _MAGNITUDE
+        room[0] = bits if single else bits << 32
+        total += (np.float64(narrow[0]) if single else wide[0]) * right[first + u]
     return np.int64(total * _SLACK) + count + 1
 
 
 @njit(cache=True, nogil=True)
-def mark_rows(acc, width, bound, careful, growth, top, chunk, sizes, right):  # type: ignore[no-untyped-def]
-    """Mark the rows that could leave the range in this chunk; return how many.
+def mark_rows(acc, width, bound, careful, growth, top, chunk, words, right):  # type: ignore[no-untyped-def]
+    """Mark the rows that could leave the range in this chunk; return how many. careful: zeros.
 
     A bound serves some rows; where it fails even when measured, they are looked at one by one, with
-    the growth that their own factors allow. sizes: the words of a as float32, whose low bits make
-    them no smaller than the factors they hold.
+    the growth that their own factors allow: the low bits of a word make it no smaller than its
+    factor.
     """
     k0, count, at = chunk
     marked = 0
+    single, room = acc.itemsize == 4, np.empty(1, np.int64)
     rows = bound_rows(width * acc.itemsize)
     for g in range(bound.size):
+        if bound[g] + growth <= top:
+            bound[g] += growth
+            continue
         first, last = g * rows, min(careful.size, (g + 1) * rows)
-        careful[first:last] = 0
-        if bound[g] + growth > top:
-            bound[g] = np.int64(peak(acc, first * width, (last - first) * width)) + 1
+        bound[g] = peak(acc, first * width, (last - first) * width, top)
         if bound[g] + growth <= top:
             bound[g] += growth
             continue
         most = np.int64(0)
         for i in range(first, last):
-            grown = _row_growth(right, k0, sizes, at + i * count, count)
-            grown += np.int64(peak(acc, i * width, width)) + 1
+            grown = _row_growth(right, k0, words, at + i * count, count, single, room)
+            grown += peak(acc, i * width, width, top)
             careful[i] = grown > top
             marked += careful[i]
             most = max(most, min(grown, top))
@@ -84,10 +92,12 @@ def mark_rows(acc, width, bound, careful, growth, top, chunk, sizes, right):  # 
 @njit(cache=True, nogil=True)
 def peaks_of(left, first, last, ceiling, right):  # type: ignore[no-untyped-def]
     """The largest term of every k: |factor| of rows first..last-1 times the block's entries."""
+    most = left[first // PACKED].copy()
+    for tile in range(first // PACKED + 1, -(-last // PACKED)):
+        line = left[tile]
+        for k in range(right.size):
+            most[k] = max(most[k], line[k])
     peaks = np.empty(right.size, np.float32)
     for k in range(right.size):
-        most = np.uint16(0)
-        for tile in range(first // PACKED, -(-last // PACKED)):
-            most = max(most, left[tile, k])
-        peaks[k] = ceiling[most] * right[k]
+        peaks[k] = ceiling[most[k]] * right[k]
     return peaks

@@ -10,6 +10,7 @@ from llvmlite import ir
 VECTOR_BYTES = 64
 VECTORS = (4, 2, 1)  # of a block: 64, 32 or 16 columns of 32 bits
 SUMS = 4  # vectors of running sums in registers: eight of AVX2, four of AVX-512
+UNITS = {4: 8, 8: 64}  # bytes, of an offset in a word, by item size: half a float64 has few bits
 QUAD = 4  # words that are read at once
 EARLY = {1: 2, 2: 3, 4: 4}  # products that offsets are ahead, by rows together
 STRAIGHT = 12  # words in a row without a branch: a chunk at gamma 8
@@ -26,6 +27,7 @@ class Lane:
     def __init__(self, item_bytes: int) -> None:
         self.item_bytes = item_bytes
         self.lanes = VECTOR_BYTES // item_bytes
+        self.unit_bits = UNITS[item_bytes].bit_length() - 1
         self.scalar = ir.FloatType() if item_bytes == 4 else ir.DoubleType()
         self.integer = ir.IntType(8 * item_bytes)
         self.real = ir.VectorType(self.scalar, self.lanes)

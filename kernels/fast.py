@@ -36,7 +36,7 @@ def _fold_long(acc, left_range, width, bound, top, limits):  # type: ignore[no-u
         first, last = g * together, min(rows, (g + 1) * together)
         if bound[g] > top:
             at, count = first * width, (last - first) * width
-            bound[g] = np.int64(peak(acc, at, count)) + 1
+            bound[g] = peak(acc, at, count, bound[g])
             if bound[g] > top:
                 fold_terms(acc, at, count, left_range, limits)
                 bound[g] = top
@@ -46,7 +46,7 @@ def _fold_long(acc, left_range, width, bound, top, limits):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True)
 def _tile(  # type: ignore[no-untyped-def]
-    words, sizes, height, first, width, index, peaks, right, tables, cuts, rule, zeroward, acc,
+    words, height, first, width, index, peaks, right, tables, cuts, rule, zeroward, acc,
     left_range, bound,
 ):  # fmt: skip
     """One task, the rows from `first` on of a column block; returns how many rows were replayed."""
@@ -69,7 +69,7 @@ def _tile(  # type: ignore[no-untyped-def]
         marked = 0
         if group:
             chunk = k0, count, at
-            marked = mark_rows(acc, width, bound, careful, growth, top, chunk, sizes, right)
+            marked = mark_rows(acc, width, bound, careful, growth, top, chunk, words, right)
         else:
             bound += growth
         # last, since to measure sums pushes a panel out of the first-level cache
@@ -92,6 +92,7 @@ def _tile(  # type: ignore[no-untyped-def]
                     acc, left_range, careful, width, panel, words, at, count, low, count, group,
                     limits,
                 )  # fmt: skip
+            careful[:] = 0
         if fold[c]:
             replayed += _fold_long(acc, left_range, width, bound, top, limits)
     return replayed
@@ -99,19 +100,18 @@ def _tile(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def run_task(  # type: ignore[no-untyped-def]
-    task, words, sizes, height, task_rows, width, index, left, left_ceiling, right, tables, cuts,
+    task, words, height, task_rows, width, index, left, left_ceiling, right, tables, cuts,
     rule, fresh, acc, left_range, bound, counts,
 ):  # fmt: skip
     """Task number `task` of a slab.
 
-    words: as `packing.pack_left` has them, sizes: the same as float32; height: rows, up to a
-    multiple of SUMS. index: (blocks, products * width). left: (ceil(rows / PACKED), products)
-    largest magnitude code of a, left_ceiling: the factor it bounds; right: (blocks, products)
-    largest entry. tables: (table, its rows, bits of a word that are an offset). cuts: (start,
-    fold), see `packing.Chunks`. rule: (products of a group or 0, toward zero, what a floating-point
-    sum may reach, limits); fresh: the sums start here. The state is flat: acc and left_range
-    (blocks, height, width), bound (blocks, ceil(height / bound_rows)). counts[task]: the rows
-    replayed.
+    words: as `packing.pack_left` has them; height: rows, up to a multiple of SUMS. index: (blocks,
+    products * width). left: (ceil(rows / PACKED), products) largest magnitude code of a,
+    left_ceiling: the factor it bounds; right: (blocks, products) largest entry. tables: (table, its
+    rows, bits of a word that are an offset). cuts: (start, fold), see `packing.Chunks`. rule:
+    (products of a group or 0, toward zero, what a floating-point sum may reach, limits); fresh: the
+    sums start here. The state is flat: acc and left_range (blocks, height, width), bound (blocks,
+    ceil(height / bound_rows)). counts[task]: the rows replayed.
     """
     keep_apart()
     blocks, together = index.shape[0], bound_rows(width * acc.itemsize)
@@ -127,7 +127,6 @@ def run_task(  # type: ignore[no-untyped-def]
     set_rounding(DOWN)
     counts[task] = _tile(
         words,
-        sizes,
         height,
         first,
         width,

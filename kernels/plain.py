@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .emit import UNITS
 from .moves import TILE
-from .words import UNIT
+
+_UNIT, _WIDE_UNIT = UNITS[4], UNITS[8]
 
 
 @njit(cache=True, nogil=True)
@@ -45,9 +47,12 @@ def fold_terms(acc, acc_at, count, left_range, rule):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True)
 def _taken_apart(word, low, bits, itemsize):  # type: ignore[no-untyped-def]
-    """(factor, where its row starts in a panel of `itemsize`) of a word; bits: a uint32 of room."""
-    bits[0] = word & ~low
-    return np.float64(bits.view(np.float32)[0]), np.int64(word & low) * UNIT // itemsize
+    """(factor, where its row starts in a panel of `itemsize`) of a word; bits: a uint64 of room."""
+    bits[0] = np.uint64(word & ~low)
+    if itemsize == 4:
+        return np.float64(bits.view(np.float32)[0]), np.int64(word & low) * _UNIT // 4
+    bits[0] <<= np.uint64(32)
+    return bits.view(np.float64)[0], np.int64(word & low) * _WIDE_UNIT // 8
 
 
 @njit(cache=True, nogil=True)
@@ -62,7 +67,7 @@ def _make_terms(truncate: bool) -> Any:
         acc, skip, width, panel, words, words_at, step, low, count
     ):
         """As `vector.add_terms_floor` or `add_terms_toward_zero`."""
-        bits = np.empty(1, np.uint32)
+        bits = np.empty(1, np.uint64)
         for i in range(skip.size):
             for u in range(0 if skip[i] else count):
                 word = words[words_at + i * step + u]
@@ -99,7 +104,7 @@ def _make_weighted(truncate: bool) -> Any:
     ):
         """As `weighted.add_weighted_floor` or `add_weighted_toward_zero`."""
         width = acc.size // skip.size
-        bits, weight = np.empty(1, np.uint32), weights.view(np.int32)
+        bits, weight = np.empty(1, np.uint64), weights.view(np.int32)
         for i in range(skip.size):
             for u in range(0 if skip[i] else count):
                 word = words[words_at + i * step + u]
@@ -117,13 +122,13 @@ add_weighted_floor, add_weighted_toward_zero = _make_weighted(False), _make_weig
 
 
 @njit(cache=True, nogil=True)
-def peak(acc, acc_at, count):  # type: ignore[no-untyped-def]
+def peak(acc, acc_at, count, _most):  # type: ignore[no-untyped-def]
     """As `vector.peak`."""
     most = np.int64(0)
     for j in range(acc_at, acc_at + count):
         value = np.int64(acc[j])
         most = max(most, value ^ (value >> 63))
-    return most
+    return most + 1
 
 
 def _make_expand(rows: int) -> Any:

@@ -38,22 +38,28 @@ def add_term(builder: Any, lane: Lane, truncate: bool, total: Any, factor: Any, 
 def _factors(builder: Any, lane: Lane, place: Any, low: Any) -> list[Any]:
     """The factors of QUAD words, each in every lane."""
     words = load(builder, builder.bitcast(place, ir.VectorType(I32, QUAD).as_pointer()))
-    wide = lane.item_bytes == 8
-    if not wide:  # every QUAD lanes hold the four: a factor is then spread by a shuffle within
-        words = builder.shuffle_vector(words, words, _lanes([i % QUAD for i in range(lane.lanes)]))
-    bits = builder.and_(words, splat(builder, builder.not_(low), words.type))
-    factors = builder.bitcast(bits, ir.VectorType(ir.FloatType(), words.type.count))
-    if wide:
-        factors = builder.fpext(factors, ir.VectorType(lane.scalar, QUAD))
+    # every 16 bytes hold the four: a factor is then spread by a shuffle within
+    fours = [i % QUAD for i in range(lane.lanes * lane.item_bytes // 4)]
+    words = builder.bitcast(builder.shuffle_vector(words, words, _lanes(fours)), lane.whole)
+    mask = builder.not_(low)
+    if lane.item_bytes == 4:
+        parts = [words]
+    else:  # upper halves of float64: of the words 0 and 2, and of 1 and 3
+        parts = [builder.shl(words, lane.constant(32)), words]
+        mask = builder.shl(builder.zext(mask, I64), I64(32))
+    mask = splat(builder, mask, lane.whole)
+    spans = [builder.bitcast(builder.and_(part, mask), lane.real) for part in parts]
+    among = QUAD // len(spans)
     found = []
     for j in range(QUAD):
-        within = [j if wide else i - i % QUAD + j for i in range(lane.lanes)]
-        found.append(builder.shuffle_vector(factors, factors, _lanes(within)))
+        number, span = divmod(j, len(spans))
+        within = [i - i % among + number for i in range(lane.lanes)]
+        found.append(builder.shuffle_vector(spans[span], spans[span], _lanes(within)))
     return found
 
 
 def _offset(builder: Any, place: Any, number: int, low: Any) -> Any:
-    """The offset of the panel's row, in units of 8 bytes, of the word that is `number` further on.
+    """The offset of the panel's row, in units, of the word that is `number` further on.
 
     The load is atomic, which costs nothing, so that LLVM leaves it where it is: early, see `Rows`.
     """
@@ -67,10 +73,12 @@ def _lanes(numbers: list[int]) -> Any:
 
 
 def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
-    """(factor in every lane, offset of the panel's row in units of 8 bytes) of one word."""
+    """(factor in every lane, offset of the panel's row in units) of one word."""
     word = builder.load(place)
-    factor = builder.bitcast(builder.and_(word, builder.not_(low)), ir.FloatType())
-    factor = factor if lane.item_bytes == 4 else builder.fpext(factor, lane.scalar)
+    bits = builder.and_(word, builder.not_(low))
+    if lane.item_bytes == 8:
+        bits = builder.shl(builder.zext(bits, I64), I64(32))
+    factor = builder.bitcast(bits, lane.scalar)
     return splat(builder, factor, lane.real), builder.zext(builder.and_(word, low), I64)
 
 
@@ -109,10 +117,10 @@ class Rows:
         raise NotImplementedError
 
     def row_of(self, panel: str, offset: Any) -> list[Any]:
-        """The vectors of the panel's row that starts after `offset` * 8 bytes."""
+        """The vectors of the panel's row that starts after `offset` units."""
         builder = self.builder
         data = builder.bitcast(self.place[panel], I8.as_pointer())
-        data = builder.gep(data, [builder.shl(offset, I64(3))])
+        data = builder.gep(data, [builder.shl(offset, I64(self.lane.unit_bits))])
         source = builder.bitcast(data, self.lane.real.as_pointer())
         return [load(builder, builder.gep(source, [I64(v)])) for v in range(self.vectors)]
 

@@ -13,7 +13,6 @@ from .fast import run_task
 from .packing import pack_left, pack_right
 from .spans import ALONG_K
 from .which import for_each
-from .words import UNIT
 
 
 @njit(cache=True, nogil=True)
@@ -27,19 +26,18 @@ def run_slab(  # type: ignore[no-untyped-def]
     room: (words of a, entries of b), 1-D, for a slab of as many products as there are.
     left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
     likewise. sizes: (products of a slab, rows of a task, width of a block, on one thread).
-    tables: (words of a's codes, table, table_rows, low, padding). ceilings: of the codes of a, b.
-    cuts: (start, fold) of a full slab, of the last one, products of a group or 0. rule: (toward
-    zero, what a floating-point sum may reach).
+    tables: (word_of and stride of `pack_left`, table, table_rows, low, padding). ceilings: of the
+    codes of a, b. cuts: (start, fold) of a full slab, of the last one, products of a group or 0.
+    rule: (toward zero, what a floating-point sum may reach).
     """
     a_memory, row_at, a_k_at, a_reading, a_runs = left
     b_memory, column_at, b_k_at, b_reading, b_runs = right
     most, task_rows, width, alone = sizes
-    word_of, table, table_rows, low, padding = tables
+    word_of, stride, table, table_rows, low, padding = tables
     full_start, full_fold, last_start, last_fold, group = cuts
     zeroward, chain = rule
     rows, products = row_at.size, a_k_at.size
     height = -(-rows // SUMS) * SUMS
-    stride = np.uint32(table_rows * width * table.itemsize // UNIT)
     blocks = -(-column_at.size * bins // width)
     bound = np.zeros(blocks * -(-height // bound_rows(width * acc.itemsize)), np.int64)
     replayed = np.int64(0)
@@ -66,7 +64,7 @@ def run_slab(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         counts = np.zeros(-(-height // task_rows) * blocks, np.int64)
         arguments = (
-            words, words.view(np.float32), height, task_rows, width, index, largest, ceilings[0],
+            words, height, task_rows, width, index, largest, ceilings[0],
             peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits),
             first == 0, acc, flags, bound, counts,
         )  # fmt: skip

@@ -57,7 +57,7 @@ class TermTable:
     """What the fast kernel reads for one datapath and pair of formats; see the module."""
 
     words: dict[int, npt.NDArray[np.uint32]]  #: (codes of a,) by a block's vectors: the factor's
-    #: float32 bits and below them the row's offset in units of 8 bytes
+    #: bits (of a float64 the upper half) and below them the row's offset, see `words.py`
     low: np.uint32  #: the bits of a word that are an offset
     table: npt.NDArray[np.floating]  #: (entries, rows); style "bins": entry = code of b * L + bin
     ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: largest |factor|, |table|
@@ -276,8 +276,8 @@ def assembled(
     rule = datapath.accumulator
     assert isinstance(rule, Accumulator)
     return TermTable(
-        words_of(factor, row),
-        low_bits(factor),
+        words_of(factor, row, np.dtype(lane).itemsize),
+        low_bits(factor, np.dtype(lane).itemsize),
         np.ascontiguousarray(entries),
         (left[1], right[1]),
         (np.dtype(f"u{a.code_dtype.itemsize}").type(left[0]), np.uint16(right[0])),

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import VECTORS, ZERO, element, function, lane_of, load, vector
+from .emit import VECTOR_BYTES, VECTORS, ZERO, element, function, lane_of, load, splat, vector
 from .rows import TermRows
 
 DOWN, NEAREST = 3, 1  # LLVM's names of the rounding modes
@@ -104,7 +104,7 @@ def _make_add_terms(truncate: bool) -> Any:
 #: for each row i where skip[i] is 0 and each u < count, with word = words[words_at + i * step + u],
 #: adds to the block acc[i * width:] the integers floor (or truncation) of factor * row, where
 #: factor is the float32 with the bits word & ~low, and row starts (word & low) * 8 bytes into the
-#: panel.
+#: panel; of a float64 panel word & ~low is the upper half of the factor, and units have 64 bytes.
 #: acc: int32 or int64; skip: uint8, as many as rows, a multiple of SUMS / vectors of a block;
 #: width: columns of a block, 1, 2 or 4 vectors; panel: float32 or float64; words: uint32; 1-D
 #: C-contiguous. Exact while the partial sums of a call stay within +-2^22 (2^51).
@@ -112,41 +112,50 @@ add_terms_floor = _make_add_terms(truncate=False)
 add_terms_toward_zero = _make_add_terms(truncate=True)
 
 
-def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any) -> Any:
-    """Integer P with P <= max |x| <= P + 1 over acc[acc_at:][:count], some whole vectors.
+def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
+    """int64 P >= max |x| over acc[acc_at:][:count], some whole vectors.
 
-    It is the largest x ^ (x >> top bit).
+    P <= max |x| + 1, in 64-bit lanes + most / 2^30. most: of every |x|, or of |x + 1|. Of 64 bits
+    the upper halves are compared, shifted up as far as `most` allows: few machines compare more.
     """
+    signature = types.int64(acc, types.intp, types.intp, types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lane = lane_of(sig.args[0])
         sums = element(context, builder, sig.args[0], args[0], args[1])
+        leading = function(builder, "llvm.ctlz.i64", _I64, [_I64, ir.IntType(1)])
+        spare = builder.sub(builder.call(leading, [args[3], ir.IntType(1)(0)]), _I64(1))
+        every, half = lane.item_bytes // 4, VECTOR_BYTES // 4
+        compared = ir.VectorType(_I32, half)
         entry = builder.block
         loop, done = (builder.append_basic_block(name) for name in ("sums", "peak"))
         builder.branch(loop)
         builder.position_at_end(loop)
-        i, most = builder.phi(_I64), builder.phi(lane.whole)
+        i, largest = builder.phi(_I64), builder.phi(compared)
         i.add_incoming(ZERO, entry)
-        most.add_incoming(lane.constant(0), entry)
+        largest.add_incoming(ir.Constant(compared, [0] * half), entry)
         value = load(builder, vector(builder, sums, i, lane.whole))
-        size = builder.xor(value, builder.ashr(value, lane.constant(8 * lane.item_bytes - 1)))
-        most_now = _larger(builder, most, size)
+        if every == 2:
+            value = builder.shl(value, splat(builder, spare, lane.whole))
+        value = builder.bitcast(value, compared)
+        size = builder.xor(value, builder.ashr(value, ir.Constant(compared, [31] * half)))
+        found = _larger(builder, largest, size)
         following = builder.add(i, _I64(lane.lanes))
         i.add_incoming(following, loop)
-        most.add_incoming(most_now, loop)
+        largest.add_incoming(found, loop)
         builder.cbranch(builder.icmp_signed("<", following, args[2]), loop, done)
         builder.position_at_end(done)
-        most = most_now
-        half = lane.lanes // 2
-        while half:  # fold the upper half of the lanes onto the lower
-            mask = ir.Constant(
-                ir.VectorType(_I32, lane.lanes), [i ^ half for i in range(lane.lanes)]
-            )
-            most = _larger(builder, most, builder.shuffle_vector(most, most, mask))
+        half //= 2
+        while half >= every:  # fold the upper half of the lanes onto the lower
+            kind = ir.VectorType(_I32, compared.count)
+            mask = ir.Constant(kind, [j ^ half for j in range(compared.count)])
+            found = _larger(builder, found, builder.shuffle_vector(found, found, mask))
             half //= 2
-        return builder.extract_element(most, _I32(0))
+        peak = builder.extract_element(found, _I32(every - 1))  # of 64 bits, the upper half
+        peak = builder.add(builder.zext(peak, _I64), _I64(1))
+        return peak if every == 1 else builder.lshr(builder.shl(peak, _I64(32)), spare)
 
-    return acc.dtype(acc, types.intp, types.intp), codegen
+    return signature, codegen
 
 
 peak: Any = intrinsic(_peak)

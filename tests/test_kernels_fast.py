@@ -27,12 +27,23 @@ from lnsim.kernels import (
     slab,
 )
 from lnsim.kernels.cpu import wide_product
+from lnsim.kernels.terms import term_table
 from lnsim.kernels.threads import tasks
-from lnsim.kernels.which import for_each
+from lnsim.kernels.which import for_each, peak
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
-from lnsim.lns.format import FP8_E4M3, INT8, LNS8, LNSFormat
+from lnsim.lns.format import (
+    BF16,
+    FP8_E4M3,
+    FP8_E5M2,
+    FP16,
+    INT8,
+    LNS8,
+    FloatFormat,
+    IntFormat,
+    LNSFormat,
+)
 from lnsim.sim.madam import integer_madam_update, madam_direction, undefined_directions
 
 
@@ -54,6 +65,12 @@ def refuse_task(task: int, done: Any) -> None:
 def refuse_all(count: int, arguments: Any) -> None:
     """The tasks of `test_a_task_that_fails_is_told`."""
     for_each(refuse_task, count, arguments, False)
+
+
+@numba.njit
+def measure(sums: Any, first: int, count: int, most: int) -> int:
+    """The bound of `test_a_measured_bound_is_true_and_close`."""
+    return peak(sums, first, count, most)  # type: ignore[no-any-return]
 
 
 @numba.njit
@@ -157,6 +174,49 @@ def test_chunks_of_any_length_with_some_rows_to_replay(
     assert overflowed < 75 * columns
     assert overflowed > 0 or products == 11
     replays(b.T, a.T, Datapath(accumulator=Accumulator(40, guard=0)))
+
+
+@pytest.mark.parametrize("bits", [2, 20, 31, 32, 33, 48, 62, 63])
+def test_a_measured_bound_is_true_and_close(bits: int) -> None:
+    """At least the largest magnitude, and off by one, or in 64 bits by what was known / 2^30."""
+    rng = np.random.default_rng(bits)
+    for dtype in (np.int32, np.int64) if bits <= 32 else (np.int64,):
+        for _ in range(200):
+            most = int(rng.integers(1 << (bits - 2), 1 << (bits - 1)))
+            count = 16 * int(rng.integers(1, 5))
+            sums = rng.integers(-most - 1, most, count + 32, endpoint=True)
+            sums >>= int(rng.integers(0, bits))
+            if rng.integers(2):
+                sums[16 + rng.integers(count)] = rng.choice([-most - 1, -most, most, 0])
+            largest = max(abs(int(value)) for value in sums[16 : 16 + count])
+            found = measure(sums.astype(dtype), 16, count, most)
+            assert largest <= found <= largest + 1 + (most >> 30)
+
+
+@pytest.mark.parametrize("rounding", ["floor", "toward_zero"])
+@pytest.mark.parametrize("bits", [40, 52])
+@pytest.mark.parametrize("fmt", [IntFormat(16), FP16, BF16, FP8_E5M2], ids=str)
+def test_factors_of_many_bits_are_whole_in_64_bit_lanes(
+    fmt: IntFormat | FloatFormat, bits: int, rounding: str
+) -> None:
+    """A word has half a float64 for the factor: 21 bits, and below them the place of a row."""
+    rng, shape = np.random.default_rng(3), (9, 41)
+    code = rng.integers(0, 1 << fmt.bits, shape).astype(f"u{fmt.code_dtype.itemsize}")
+    rule = Accumulator(bits, guard=4, rounding=rounding)
+    if isinstance(fmt, IntFormat):
+        a: Any = IntArray(code.view(fmt.code_dtype), 0, fmt)
+        datapath: Any = IntDatapath(rule)
+    else:
+        code[(code & ((1 << (fmt.bits - 1)) - 1)) > fmt.max_code] = 0
+        a, datapath = FloatArray(code.astype(fmt.code_dtype), 0, fmt), FloatDatapath(rule)
+    table = term_table(datapath, fmt, fmt)
+    assert table is not None
+    assert table.table.dtype == np.float64
+    for left, right in ((a, a.T), (a.T, a)):
+        acc, overflowed = matmul_counted(left, right, datapath)
+        wanted = matmul_counted(left, right, datapath, backend="oracle")
+        np.testing.assert_array_equal(acc, wanted[0])
+        assert overflowed == wanted[1]
 
 
 def test_a_first_layer_where_a_norm_bound_fails_needs_hardly_a_replay() -> None:

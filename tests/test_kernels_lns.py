@@ -183,13 +183,14 @@ def test_the_fast_kernel_equals_the_general_one(
 @pytest.mark.parametrize("lanes", [1, 4, 16])
 @pytest.mark.parametrize("guard", [0, 2, 4])
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("bits", [20, 32, 45])
 def test_sums_that_leave_the_range_are_replayed_exactly(
-    overflow: str, guard: int, lanes: int
+    bits: int, overflow: str, guard: int, lanes: int
 ) -> None:
     """Large operands saturate or wrap in most outputs, at sizes of several tasks and chunks."""
     rng = np.random.default_rng(guard + lanes)
     datapath = Datapath(
-        accumulator=Accumulator(bits=20, guard=guard, overflow=overflow, lanes=lanes)
+        accumulator=Accumulator(bits=bits, guard=guard, overflow=overflow, lanes=lanes)
     )
     a, b = large_codes(LNS8, (150, 203), rng), large_codes(LNS8, (203, 150), rng)
     assert term_table(datapath, LNS8, LNS8) is not None
