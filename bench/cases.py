@@ -21,6 +21,7 @@ class Case:
     fmt: Format
     datapath: AnyDatapath
     shape: tuple[int, int, int]  #: M, K, N
+    real: bool = False  #: float32 values, as a layer takes them; else the int64 accumulators
 
 
 CUBE = (1024, 1024, 1024)
@@ -49,6 +50,8 @@ CASES: dict[str, Case] = {
     for case in (
         Case("lns8", LNS8, _LNS, CUBE),
         Case("lns8-2048", LNS8, _LNS, LARGE),
+        Case("lns8-real", LNS8, _LNS, CUBE, real=True),
+        Case("lns8-2048-real", LNS8, _LNS, LARGE, real=True),
         Case("lns8-64", LNS8, _LNS, TINY),
         Case("lns8-layer", LNS8, _LNS, LAYER),
         Case("lns8-image", LNS8, _LNS, IMAGE),

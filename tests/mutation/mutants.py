@@ -267,4 +267,18 @@ MUTANTS = (
         _in("kernels_fast"),
         "the first products of a row take the panel's rows of their neighbours",
     ),
+    Mutant(
+        "kernels/fast.py", "            careful[:] = 0\n", "", _in("kernels_fast"),
+        "rows that were replayed once are left out of the following chunks",
+    ),
+    Mutant(
+        "kernels/rows.py", "parts = [builder.shl(words, lane.constant(32)), words]",
+        "parts = [words, builder.shl(words, lane.constant(32))]", _in("kernels_fast"),
+        "64-bit lanes take the factors of neighbouring products",
+    ),
+    Mutant(
+        "kernels/vector.py", "_I32(every - 1))  # of 64 bits", "_I32(0))  # of 64 bits",
+        _in("kernels_fast"),
+        "64-bit sums are measured by their lower halves",
+    ),
 )  # fmt: skip
