@@ -65,12 +65,12 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
         run = run_of(peaks, k0, k0 + count, limit)
         for u in range(0, count, run):
             here = min(run, count - u)
-            if zeroward:
+            if zeroward is None:  # see fast.py
+                add_weighted_floor(acc, size, none, panel, shade, words, at + u, count, low, here)
+            else:
                 add_weighted_toward_zero(
                     acc, size, none, panel, shade, words, at + u, count, low, here
                 )
-            else:
-                add_weighted_floor(acc, size, none, panel, shade, words, at + u, count, low, here)
 
 
 @njit(cache=True, nogil=True)
@@ -195,7 +195,7 @@ def _part(
         )  # fmt: skip
         arguments = (
             words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,
-            zeroward, k == 0, acc, size,
+            zeroward or None, k == 0, acc, size,
         )  # fmt: skip
         _run_tasks(-(-height // _TASK_ROWS) * blocks, arguments)
     if _largest_part(acc, size) > top:

@@ -6,11 +6,10 @@ Everything here is an upper bound. It runs where floats are rounded down, so sum
 import numpy as np
 from numba import njit
 
-from .which import peak
+from .which import factor_size, peak
 
 BOUND_BYTES = 4096  # of accumulators that share a bound: 16 to 64 rows of a block
 PACKED = 64  # rows of left codes that lie together; a task has a multiple of them
-_MAGNITUDE = 0x7FFFFFFF  # bits of a word but the sign
 _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
 
 
@@ -44,16 +43,11 @@ def run_of(peaks, first, last, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_growth(right, first, words, at, count, single, room):  # type: ignore[no-untyped-def]
-    """`growth_of` for one row, from its own factors; right: the block's largest entries.
-
-    single: words hold float32, not upper halves of float64; room: an int64 to read them by.
-    """
-    total, narrow, wide = 0.0, room.view(np.float32), room.view(np.float64)
+def _row_growth(right, first, words, at, count, acc):  # type: ignore[no-untyped-def]
+    """`growth_of` for one row, from its own factors; right: the block's largest entries."""
+    total = 0.0
     for u in range(count):
-        bits = np.int64(words[at + u]) & _MAGNITUDE
-        room[0] = bits if single else bits << 32
-        total += (np.float64(narrow[0]) if single else wide[0]) * right[first + u]
+        total += factor_size(words, at + u, acc) * right[first + u]
     return np.int64(total * _SLACK) + count + 1
 
 
@@ -62,12 +56,10 @@ def mark_rows(acc, width, bound, careful, growth, top, chunk, words, right):  # 
     """Mark the rows that could leave the range in this chunk; return how many. careful: zeros.
 
     A bound serves some rows; where it fails even when measured, they are looked at one by one, with
-    the growth that their own factors allow: the low bits of a word make it no smaller than its
-    factor.
+    the growth that their own factors allow.
     """
     k0, count, at = chunk
     marked = 0
-    single, room = acc.itemsize == 4, np.empty(1, np.int64)
     rows = bound_rows(width * acc.itemsize)
     for g in range(bound.size):
         if bound[g] + growth <= top:
@@ -80,7 +72,7 @@ def mark_rows(acc, width, bound, careful, growth, top, chunk, words, right):  # 
             continue
         most = np.int64(0)
         for i in range(first, last):
-            grown = _row_growth(right, k0, words, at + i * count, count, single, room)
+            grown = _row_growth(right, k0, words, at + i * count, count, acc)
             grown += peak(acc, i * width, width, top)
             careful[i] = grown > top
             marked += careful[i]

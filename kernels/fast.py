@@ -76,19 +76,19 @@ def _tile(  # type: ignore[no-untyped-def]
         fill_panel(table, table_rows, index, k0 * width, count, width, panel)
         for u in range(0, count, run):
             here = min(run, count - u)
-            if zeroward:
-                add_terms_toward_zero(acc, careful, width, panel, words, at + u, count, low, here)
-            else:
+            if zeroward is None:  # a branch that its type decides is not compiled
                 add_terms_floor(acc, careful, width, panel, words, at + u, count, low, here)
+            else:
+                add_terms_toward_zero(acc, careful, width, panel, words, at + u, count, low, here)
         if marked:
             replayed += marked
-            if zeroward:
-                step_terms_toward_zero(
+            if zeroward is None:
+                step_terms_floor(
                     acc, left_range, careful, width, panel, words, at, count, low, count, group,
                     limits,
                 )  # fmt: skip
             else:
-                step_terms_floor(
+                step_terms_toward_zero(
                     acc, left_range, careful, width, panel, words, at, count, low, count, group,
                     limits,
                 )  # fmt: skip
@@ -109,9 +109,9 @@ def run_task(  # type: ignore[no-untyped-def]
     products * width). left: (ceil(rows / PACKED), products) largest magnitude code of a,
     left_ceiling: the factor it bounds; right: (blocks, products) largest entry. tables: (table, its
     rows, bits of a word that are an offset). cuts: (start, fold), see `packing.Chunks`. rule:
-    (products of a group or 0, toward zero, what a floating-point sum may reach, limits); fresh: the
-    sums start here. The state is flat: acc and left_range (blocks, height, width), bound (blocks,
-    ceil(height / bound_rows)). counts[task]: the rows replayed.
+    (products of a group or 0, toward zero: True or None, what a floating-point sum may reach,
+    limits); fresh: the sums start here. The state is flat: acc and left_range (blocks, height,
+    width), bound (blocks, ceil(height / bound_rows)). counts[task]: the rows replayed.
     """
     keep_apart()
     blocks, together = index.shape[0], bound_rows(width * acc.itemsize)

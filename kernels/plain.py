@@ -56,6 +56,13 @@ def _taken_apart(word, low, bits, itemsize):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def factor_size(words, at, acc):  # type: ignore[no-untyped-def]
+    """As `vector.factor_size`."""
+    value, _ = _taken_apart(words[at], np.uint32(0), np.empty(1, np.uint64), acc.itemsize)
+    return abs(value)
+
+
+@njit(cache=True, nogil=True)
 def _rounded(term, truncate):  # type: ignore[no-untyped-def]
     """A term as an integer."""
     return np.int64(term if truncate else math.floor(term))

@@ -213,7 +213,7 @@ def _plan(
             terms.masks,
             terms.ceilings,
             (full.start, full.fold, last.start, last.fold, full.group),
-            (zeroward, terms.chain),
+            (zeroward or None, terms.chain),
             terms.limits,
         ),
     )

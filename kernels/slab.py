@@ -28,7 +28,7 @@ def run_slab(  # type: ignore[no-untyped-def]
     likewise. sizes: (products of a slab, rows of a task, width of a block, on one thread).
     tables: (word_of and stride of `pack_left`, table, table_rows, low, padding). ceilings: of the
     codes of a, b. cuts: (start, fold) of a full slab, of the last one, products of a group or 0.
-    rule: (toward zero, what a floating-point sum may reach).
+    rule: (toward zero: True or None, what a floating-point sum may reach).
     """
     a_memory, row_at, a_k_at, a_reading, a_runs = left
     b_memory, column_at, b_k_at, b_reading, b_runs = right

@@ -161,5 +161,22 @@ def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
 peak: Any = intrinsic(_peak)
 
 
+def _factor_size(_typing: Any, words: Any, at: Any, acc: Any) -> Any:
+    """float64 |factor| of words[at] or a little more, where acc has the sums; see `words.py`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lane = lane_of(sig.args[2])
+        word = builder.load(element(context, builder, sig.args[0], args[0], args[1]))
+        bits = builder.and_(word, _I32(0x7FFFFFFF))  # with the low ones, which make it no smaller
+        if lane.item_bytes == 8:
+            return builder.bitcast(builder.shl(builder.zext(bits, _I64), _I64(32)), lane.scalar)
+        return builder.fpext(builder.bitcast(bits, lane.scalar), ir.DoubleType())
+
+    return types.float64(words, types.intp, acc), codegen
+
+
+factor_size: Any = intrinsic(_factor_size)
+
+
 def _larger(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.icmp_signed(">", x, y), x, y)

@@ -12,6 +12,7 @@ if PLAIN:
         expand_2,
         expand_4,
         expand_8,
+        factor_size,
         fold_terms,
         for_each,
         keep_apart,
@@ -46,6 +47,7 @@ else:
     from .vector import (
         add_terms_floor,
         add_terms_toward_zero,
+        factor_size,
         keep_apart,
         peak,
         set_rounding,
@@ -62,6 +64,7 @@ __all__ = [
     "expand_2",
     "expand_4",
     "expand_8",
+    "factor_size",
     "fold_terms",
     "for_each",
     "keep_apart",
