@@ -36,7 +36,6 @@ from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, In
 from lnsim.lns.format import (
     BF16,
     FP8_E4M3,
-    FP8_E5M2,
     FP16,
     INT8,
     LNS8,
@@ -193,9 +192,8 @@ def test_a_measured_bound_is_true_and_close(bits: int) -> None:
             assert largest <= found <= largest + 1 + (most >> 30)
 
 
-@pytest.mark.parametrize("rounding", ["floor", "toward_zero"])
-@pytest.mark.parametrize("bits", [40, 52])
-@pytest.mark.parametrize("fmt", [IntFormat(16), FP16, BF16, FP8_E5M2], ids=str)
+@pytest.mark.parametrize(("bits", "rounding"), [(40, "floor"), (52, "toward_zero")])
+@pytest.mark.parametrize("fmt", [IntFormat(16), FP16, BF16], ids=str)
 def test_factors_of_many_bits_are_whole_in_64_bit_lanes(
     fmt: IntFormat | FloatFormat, bits: int, rounding: str
 ) -> None:
