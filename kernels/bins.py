@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
-from .emit import SUMS, UNITS
+from .emit import SUMS
 from .finish import finish
 from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
@@ -23,7 +23,7 @@ from .panels import aligned, fill_panel
 from .product import Target, gemm_terms
 from .scratch import scratch
 from .spans import ALONG_K, reading_of
-from .terms import TermTable
+from .terms import TermTable, stride
 from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
 from .weights import WeightedTable
@@ -171,7 +171,7 @@ def _part(
     entries = scratch("entries", blocks * width * longest, np.uint16)
     (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
     word_of = terms.words[WEIGHTED_VECTORS]
-    stride = np.uint32(terms.rows * width * terms.table.itemsize // UNITS[terms.table.itemsize])
+    further = np.uint32(stride(terms, WEIGHTED_VECTORS))
     flat, _, low, padding = terms.read
     tables = flat, table.weights, terms.rows, low
     limit = (2**31 - 1) / table.most
@@ -184,7 +184,7 @@ def _part(
         words = all_words[: height * a_at.size]
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
         pack_left(
-            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, stride,
+            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, further,
             height, words, largest, False,
         )  # fmt: skip
         index = entries[: blocks * a_at.size * width].reshape(blocks, a_at.size * width)

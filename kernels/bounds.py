@@ -62,11 +62,9 @@ def mark_rows(acc, width, bound, careful, growth, top, chunk, words, right):  # 
     marked = 0
     rows = bound_rows(width * acc.itemsize)
     for g in range(bound.size):
-        if bound[g] + growth <= top:
-            bound[g] += growth
-            continue
         first, last = g * rows, min(careful.size, (g + 1) * rows)
-        bound[g] = peak(acc, first * width, (last - first) * width, top)
+        if bound[g] + growth > top:
+            bound[g] = peak(acc, first * width, (last - first) * width, top)
         if bound[g] + growth <= top:
             bound[g] += growth
             continue

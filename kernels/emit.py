@@ -43,6 +43,12 @@ class Lane:
         masks = [ir.Constant(kind, list(range(at, at + half))) for at in (0, half)]
         return [builder.shuffle_vector(whole, whole, mask) for mask in masks]
 
+    def factor(self, builder: Any, bits: Any) -> Any:
+        """The scalar whose bits are the 32 given, of a float64 the upper half."""
+        if self.item_bytes == 8:
+            bits = builder.shl(builder.zext(bits, I64), I64(32))
+        return builder.bitcast(bits, self.scalar)
+
     def constant(self, value: int) -> Any:
         """`value` in every integer lane."""
         return ir.Constant(self.whole, [value] * self.lanes)

@@ -67,9 +67,7 @@ def _make_step_terms(truncate: bool) -> Any:
             def product(i: Any, u: Any, v: Any) -> Any:
                 word = builder.gep(begun[5], [builder.add(builder.mul(i, step), u)])
                 factor, offset = single(builder, lane, word, low)
-                start = builder.udiv(
-                    builder.shl(offset, _I64(lane.unit_bits)), _I64(lane.item_bytes)
-                )
+                start = builder.mul(offset, _I64((1 << lane.unit_bits) // lane.item_bytes))
                 other = builder.add(start, v)
                 other = load(builder, vector(builder, begun[4], other, lane.real))
                 term = add_term(builder, lane, truncate, lane.start, factor, other)

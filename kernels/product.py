@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED
-from .emit import SUMS, UNITS, VECTOR_BYTES, VECTORS
+from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
 from .operands import Codes
 from .packing import chunk_size, cut
 from .scratch import scratch
 from .slab import run_slab
 from .spans import reading_of
-from .terms import TermTable
+from .terms import TermTable, stride
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
 # What a slab may hold, in bytes: accumulators with their flags, words of a, packed b. The least
@@ -107,10 +107,7 @@ def padded(columns: int, terms: TermTable, vectors: int) -> int:
 
 def _chunk(terms: TermTable, vectors: int) -> int:
     """Products of a chunk: what a panel holds, and what the offset in a word can say."""
-    most = (
-        (int(terms.low) + 1) * UNITS[terms.table.itemsize] // (terms.rows * vectors * VECTOR_BYTES)
-    )
-    return min(chunk_size(terms.rows, vectors), most)
+    return min(chunk_size(terms.rows, vectors), (int(terms.low) + 1) // stride(terms, vectors))
 
 
 def _cost(chunk: int, vectors: int) -> float:
@@ -202,13 +199,12 @@ def _plan(
     width = vectors * terms.lanes
     blocks, height = -(-columns * terms.bins // width), -(-rows // SUMS) * SUMS
     longest = min(products, most)
-    stride = np.uint32(terms.rows * vectors * VECTOR_BYTES // UNITS[terms.table.itemsize])
     return _Plan(
         (blocks, height, width),
         (blocks * height * width, height * longest, blocks * width * longest),
         most,
         (
-            (terms.words[vectors], stride, *terms.read),
+            (terms.words[vectors], np.uint32(stride(terms, vectors)), *terms.read),
             terms.bins,
             terms.masks,
             terms.ceilings,

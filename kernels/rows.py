@@ -75,10 +75,7 @@ def _lanes(numbers: list[int]) -> Any:
 def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
     """(factor in every lane, offset of the panel's row in units) of one word."""
     word = builder.load(place)
-    bits = builder.and_(word, builder.not_(low))
-    if lane.item_bytes == 8:
-        bits = builder.shl(builder.zext(bits, I64), I64(32))
-    factor = builder.bitcast(bits, lane.scalar)
+    factor = lane.factor(builder, builder.and_(word, builder.not_(low)))
     return splat(builder, factor, lane.real), builder.zext(builder.and_(word, low), I64)
 
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator, AnyDatapath, Datapath, IntDatapath, LNSMac
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .emit import VECTOR_BYTES
+from .emit import UNITS, VECTOR_BYTES
 from .lookup import float_parts
 from .moves import TILE
 from .words import low_bits, words_of
@@ -85,6 +85,11 @@ class TermTable:
             ("read", (self.table.reshape(-1), rows, self.low, self.padding)),
         ):
             object.__setattr__(self, name, value)
+
+
+def stride(terms: TermTable, vectors: int) -> int:
+    """What the offset in a word grows by from a product to the next: the rows of its panel."""
+    return terms.rows * vectors * VECTOR_BYTES // UNITS[terms.table.itemsize]
 
 
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:

@@ -115,8 +115,8 @@ add_terms_toward_zero = _make_add_terms(truncate=True)
 def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
     """int64 P >= max |x| over acc[acc_at:][:count], some whole vectors.
 
-    P <= max |x| + 1, in 64-bit lanes + most / 2^30. most: of every |x|, or of |x + 1|. Of 64 bits
-    the upper halves are compared, shifted up as far as `most` allows: few machines compare more.
+    P <= max |x| + 1, in 64-bit lanes + most / 2^30. Every x is in -most - 1..most. Of 64 bits the
+    upper halves are compared, shifted up as far as `most` allows: few machines compare more.
     """
     signature = types.int64(acc, types.intp, types.intp, types.int64)
 
@@ -125,30 +125,29 @@ def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
         sums = element(context, builder, sig.args[0], args[0], args[1])
         leading = function(builder, "llvm.ctlz.i64", _I64, [_I64, ir.IntType(1)])
         spare = builder.sub(builder.call(leading, [args[3], ir.IntType(1)(0)]), _I64(1))
-        every, half = lane.item_bytes // 4, VECTOR_BYTES // 4
-        compared = ir.VectorType(_I32, half)
+        every, count = lane.item_bytes // 4, VECTOR_BYTES // 4  # words of a lane, of a vector
+        compared = ir.VectorType(_I32, count)
         entry = builder.block
         loop, done = (builder.append_basic_block(name) for name in ("sums", "peak"))
         builder.branch(loop)
         builder.position_at_end(loop)
         i, largest = builder.phi(_I64), builder.phi(compared)
         i.add_incoming(ZERO, entry)
-        largest.add_incoming(ir.Constant(compared, [0] * half), entry)
+        largest.add_incoming(ir.Constant(compared, [0] * count), entry)
         value = load(builder, vector(builder, sums, i, lane.whole))
         if every == 2:
             value = builder.shl(value, splat(builder, spare, lane.whole))
         value = builder.bitcast(value, compared)
-        size = builder.xor(value, builder.ashr(value, ir.Constant(compared, [31] * half)))
+        size = builder.xor(value, builder.ashr(value, ir.Constant(compared, [31] * count)))
         found = _larger(builder, largest, size)
         following = builder.add(i, _I64(lane.lanes))
         i.add_incoming(following, loop)
         largest.add_incoming(found, loop)
         builder.cbranch(builder.icmp_signed("<", following, args[2]), loop, done)
         builder.position_at_end(done)
-        half //= 2
+        half = count // 2
         while half >= every:  # fold the upper half of the lanes onto the lower
-            kind = ir.VectorType(_I32, compared.count)
-            mask = ir.Constant(kind, [j ^ half for j in range(compared.count)])
+            mask = ir.Constant(compared, [j ^ half for j in range(count)])
             found = _larger(builder, found, builder.shuffle_vector(found, found, mask))
             half //= 2
         peak = builder.extract_element(found, _I32(every - 1))  # of 64 bits, the upper half
@@ -168,9 +167,8 @@ def _factor_size(_typing: Any, words: Any, at: Any, acc: Any) -> Any:
         lane = lane_of(sig.args[2])
         word = builder.load(element(context, builder, sig.args[0], args[0], args[1]))
         bits = builder.and_(word, _I32(0x7FFFFFFF))  # with the low ones, which make it no smaller
-        if lane.item_bytes == 8:
-            return builder.bitcast(builder.shl(builder.zext(bits, _I64), _I64(32)), lane.scalar)
-        return builder.fpext(builder.bitcast(bits, lane.scalar), ir.DoubleType())
+        size = lane.factor(builder, bits)
+        return size if lane.item_bytes == 8 else builder.fpext(size, ir.DoubleType())
 
     return types.float64(words, types.intp, acc), codegen
 
