@@ -56,7 +56,6 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
         longest = max(longest, start[c + 1] - start[c])
     panel = aligned(longest * table_rows * width, table)
     shade = aligned(longest * table_rows * width, weights)
-    none = np.zeros(rows, np.uint8)
     for c in range(start.size - 1):
         k0, count = start[c], start[c + 1] - start[c]
         at = k0 * height + first * count
@@ -66,10 +65,10 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
         for u in range(0, count, run):
             here = min(run, count - u)
             if zeroward is None:  # see fast.py
-                add_weighted_floor(acc, size, none, panel, shade, words, at + u, count, low, here)
+                add_weighted_floor(acc, size, rows, panel, shade, words, at + u, count, low, here)
             else:
                 add_weighted_toward_zero(
-                    acc, size, none, panel, shade, words, at + u, count, low, here
+                    acc, size, rows, panel, shade, words, at + u, count, low, here
                 )
 
 
@@ -170,9 +169,9 @@ def _part(
     all_words = scratch("words", height * longest, np.uint32)
     entries = scratch("entries", blocks * width * longest, np.uint16)
     (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
-    word_of = terms.words[WEIGHTED_VECTORS]
-    further = np.uint32(stride(terms, WEIGHTED_VECTORS))
     flat, _, low, padding = terms.read
+    coding = terms.words[WEIGHTED_VECTORS], np.uint32(stride(terms, WEIGHTED_VECTORS)), low
+    no_reaches = np.empty((0, 0), np.float32)
     tables = flat, table.weights, terms.rows, low
     limit = (2**31 - 1) / table.most
     for k in range(0, products, PART_PRODUCTS):
@@ -184,8 +183,8 @@ def _part(
         words = all_words[: height * a_at.size]
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
         pack_left(
-            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, word_of, further,
-            height, words, largest, False,
+            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, coding, height,
+            words, largest, no_reaches, flat, False,
         )  # fmt: skip
         index = entries[: blocks * a_at.size * width].reshape(blocks, a_at.size * width)
         peaks = np.empty((blocks, a_at.size), np.float32)

@@ -18,7 +18,7 @@ STRAIGHT = 12  # words in a row without a branch: a chunk at gamma 8
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 ZERO = I64(0)
 _START = {4: 1.5 * 2.0**23, 8: 1.5 * 2.0**52}  # by item size: where a running sum begins
-_START_BITS = {4: 0x4B400000, 8: 0x4338000000000000}
+START_BITS = {4: 0x4B400000, 8: 0x4338000000000000}
 
 
 class Lane:
@@ -34,7 +34,7 @@ class Lane:
         self.whole = ir.VectorType(self.integer, self.lanes)
         self.flags = ir.VectorType(I8, self.lanes)
         self.start = ir.Constant(self.real, [_START[item_bytes]] * self.lanes)
-        self.start_bits = self.constant(_START_BITS[item_bytes])
+        self.start_bits = self.constant(START_BITS[item_bytes])
 
     def halves(self, builder: Any, whole: Any) -> list[Any]:
         """The lower and the upper half of a vector of this lane's integers."""

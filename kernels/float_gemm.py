@@ -33,6 +33,7 @@ def _gemm_fma(a, b, out):  # type: ignore[no-untyped-def]
         height, width = min(ROW_BLOCK, rows - first), min(BLOCK, columns - start)
         acc = aligned(height * BLOCK, out)
         panel = aligned(FMA_STEPS * BLOCK, out)
+        acc[:], panel[:] = 0, 0
         for k0 in range(0, products, FMA_STEPS):
             steps = min(FMA_STEPS, products - k0)
             for k in range(steps):

@@ -16,7 +16,7 @@ from .bounds import PACKED
 from .emit import VECTOR_BYTES
 from .moves import TILE
 from .spans import line_up
-from .which import for_each, largest_code, spread, turn_8
+from .which import for_each, largest_code, reach, spread, turn_8
 
 Int64 = npt.NDArray[np.int64]
 
@@ -77,9 +77,11 @@ def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ig
 
 @njit(cache=True, nogil=True)
 def _pack_rows(  # type: ignore[no-untyped-def]
-    task, memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
-):
+    task, memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest,
+    reaches, table,
+):  # fmt: skip
     """`pack_left` for PACKED rows."""
+    word_of, stride, low = coding
     first, line = task * PACKED, largest[task]
     rows = min(PACKED, row_at.size - first)
     codes, base, row_step, k_step = line_up(memory, row_at, k_at, reading, runs, first, rows)
@@ -90,21 +92,27 @@ def _pack_rows(  # type: ignore[no-untyped-def]
         spread(word_of, codes, place, row_step, k_step, words, at, rows, count, stride)
         if first + rows == row_at.size:
             words[at + rows * count : at + (height - first) * count] = 0
+        if reaches.size:
+            padded = min(PACKED, height - first)
+            reaches[c, task] = reach(words, at, padded, count, low, table)
 
 
 @njit(cache=True, nogil=True)
 def pack_left(  # type: ignore[no-untyped-def]
-    memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest,
-    alone,
+    memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest, reaches,
+    table, alone,
 ):  # fmt: skip
     """Words of a in the order they are read: chunk by chunk, and within a chunk row by row.
 
     Chunk c, products start[c]..start[c + 1]-1, takes words[start[c] * height:]; the word of its
     product u in row i is at i * count + u: word_of[code] + u * stride. Rows up to `height` are
-    zeros. largest[i // PACKED, k]: the largest code & mask of those rows.
+    zeros. coding: (word_of, stride, bits of a word that are an offset). largest[i // PACKED, k]:
+    the largest code & mask of those rows. reaches[c, i // PACKED]: of those rows the largest sum
+    of |factors| in chunk c; empty: not wanted. table: of the panel's type.
     """
     arguments = (
-        memory, row_at, k_at, reading, runs, mask, start, word_of, stride, height, words, largest
+        memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest, reaches,
+        table,
     )  # fmt: skip
     for_each(_pack_rows, largest.shape[0], arguments, alone)
 

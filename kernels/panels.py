@@ -9,8 +9,8 @@ from .which import expand_1, expand_2, expand_4, expand_8
 
 @njit(cache=True, nogil=True)
 def aligned(size, like):  # type: ignore[no-untyped-def]
-    """Zeros of `like`'s type that start on a 64-byte line; a vector across two costs twice."""
-    room = np.zeros(size + 64 // like.itemsize, like.dtype)
+    """Room for `like`'s type that starts on a 64-byte line; a vector across two costs twice."""
+    room = np.empty(size + 64 // like.itemsize, like.dtype)
     start = (-room.ctypes.data % 64) // like.itemsize
     return room[start : start + size]
 

@@ -71,30 +71,29 @@ def _rounded(term, truncate):  # type: ignore[no-untyped-def]
 def _make_terms(truncate: bool) -> Any:
     @njit(cache=True, nogil=True)
     def add_terms(  # type: ignore[no-untyped-def]
-        acc, skip, width, panel, words, words_at, step, low, count
+        sums, width, panel, words, words_at, step, low, count
     ):
         """As `vector.add_terms_floor` or `add_terms_toward_zero`."""
         bits = np.empty(1, np.uint64)
-        for i in range(skip.size):
-            for u in range(0 if skip[i] else count):
+        for i in range(sums.size // width):
+            for u in range(count):
                 word = words[words_at + i * step + u]
                 value, start = _taken_apart(word, low, bits, panel.itemsize)
                 for j in range(width):
                     term = value * np.float64(panel[start + j])
-                    acc[i * width + j] += _rounded(term, truncate)
+                    sums[i * width + j] += _rounded(term, truncate)
 
     @njit(cache=True, nogil=True)
     def step_terms(  # type: ignore[no-untyped-def]
         acc, left_range, chosen, width, panel, words, words_at, step, low, count, group, rule,
     ):  # fmt: skip
         """As `folding.step_terms_floor` or `step_terms_toward_zero`."""
-        only = np.zeros(1, np.uint8)
         for i in range(chosen.size):
             block = acc[i * width : (i + 1) * width]
             flags = left_range[i * width : (i + 1) * width]
             for u in range(0, count if chosen[i] else 0, group):
                 here, at = min(group, count - u), words_at + i * step + u
-                add_terms(block, only, width, panel, words, at, step, low, here)
+                add_terms(block, width, panel, words, at, step, low, here)
                 fold_terms(block, 0, width, flags, rule)
 
     return add_terms, step_terms
@@ -107,13 +106,13 @@ add_terms_toward_zero, step_terms_toward_zero = _make_terms(truncate=True)
 def _make_weighted(truncate: bool) -> Any:
     @njit(cache=True, nogil=True)
     def add_weighted(  # type: ignore[no-untyped-def]
-        acc, size, skip, panel, weights, words, words_at, step, low, count
+        acc, size, rows, panel, weights, words, words_at, step, low, count
     ):
         """As `weighted.add_weighted_floor` or `add_weighted_toward_zero`."""
-        width = acc.size // skip.size
+        width = acc.size // rows
         bits, weight = np.empty(1, np.uint64), weights.view(np.int32)
-        for i in range(skip.size):
-            for u in range(0 if skip[i] else count):
+        for i in range(rows):
+            for u in range(count):
                 word = words[words_at + i * step + u]
                 value, start = _taken_apart(word, low, bits, panel.itemsize)
                 for j in range(width):
@@ -129,13 +128,21 @@ add_weighted_floor, add_weighted_toward_zero = _make_weighted(False), _make_weig
 
 
 @njit(cache=True, nogil=True)
-def peak(acc, acc_at, count, _most):  # type: ignore[no-untyped-def]
+def peak(acc, acc_at, count, zero, _most):  # type: ignore[no-untyped-def]
     """As `vector.peak`."""
     most = np.int64(0)
     for j in range(acc_at, acc_at + count):
-        value = np.int64(acc[j])
+        value = np.int64(acc[j]) - zero
         most = max(most, value ^ (value >> 63))
     return most + 1
+
+
+@njit(cache=True, nogil=True)
+def move(near, far, at, count, zero, fresh):  # type: ignore[no-untyped-def]
+    """As `vector.move`."""
+    for j in range(at, at + count):
+        far[j] = near[j] - zero if fresh else far[j] + near[j] - zero
+        near[j] = zero
 
 
 def _make_expand(rows: int) -> Any:
@@ -184,6 +191,18 @@ def spread(table, codes, at, row_step, step, out, out_at, rows, count, stride): 
             out[out_at + i * count + u] = (
                 table[codes[at + i * row_step + u * step]] + np.uint32(u) * stride
             )
+
+
+@njit(cache=True, nogil=True)
+def reach(words, at, rows, count, low, table):  # type: ignore[no-untyped-def]
+    """As `spread.reach`."""
+    bits, most = np.empty(1, np.uint64), 0.0
+    for i in range(rows):
+        total = 0.0
+        for u in range(at + i * count, at + (i + 1) * count):
+            total += abs(_taken_apart(words[u], low, bits, table.itemsize)[0])
+        most = max(most, total)
+    return np.float32(most)
 
 
 @njit(cache=True, nogil=True)

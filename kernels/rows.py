@@ -82,8 +82,7 @@ def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
 class Rows:
     """Emits the products of some neighbouring rows, whose sums stay in registers.
 
-    place: acc and skip (pointers), rows, panel and word (pointers), step, low, count: see
-    `vector.add_terms_floor`.
+    place: sums, panel and word (pointers), rows, step, low, count: see `vector.add_terms_floor`.
 
     The offset of a product is loaded some products before its row of the panel is read: a load that
     waits for its address, behind those of the products before it, leaves the load ports idle.
@@ -101,16 +100,16 @@ class Rows:
         self.builder, self.lane, self.truncate = builder, lane, truncate
         self.place, self.vectors, self.together = place, vectors, together
 
-    def starts(self) -> list[Any]:
-        """The sums of `together` rows before their first product."""
+    def starts(self, row: Any) -> list[Any]:
+        """The sums of the `together` rows from `row` on, before their first product."""
         raise NotImplementedError
 
     def grown(self, sums: list[Any], number: int, factor: Any, offset: Any) -> list[Any]:
         """The sums after one product of the row that is `number` of the rows together."""
         raise NotImplementedError
 
-    def store(self, row: Any, number: int, sums: list[Any]) -> None:
-        """Put away the sums of `row`, which is `number` of the rows together."""
+    def store(self, row: Any, sums: list[Any]) -> None:
+        """Put away the sums of the `together` rows from `row` on."""
         raise NotImplementedError
 
     def row_of(self, panel: str, offset: Any) -> list[Any]:
@@ -195,10 +194,10 @@ class Rows:
         with cgutils.for_range_slice(builder, ZERO, place["rows"], each, I64) as (i, _):
             rows = [builder.add(i, I64(r)) for r in range(self.together)]
             words = [builder.gep(place["word"], [builder.mul(row, place["step"])]) for row in rows]
-            state = [ZERO, *words, *self.starts()]
+            state = [ZERO, *words, *self.starts(i)]
             for step in (STRAIGHT, QUAD, 1):
                 state = self._loop(step, state)
-            self._put(i, self._skipped(i), state[1 + self.together :])
+            self.store(i, state[1 + self.together :])
 
     def _early(self, words: list[Any]) -> list[Any]:
         """The offsets that are loaded ahead, of the products at `words`."""
@@ -206,58 +205,31 @@ class Rows:
         return [_offset(self.builder, words[row], u, self.place["low"]) for u, row in numbers]
 
     def _add_straight(self) -> None:
-        """`add` of STRAIGHT products: no loop within a row, offsets ahead from row to row.
-
-        The sums of a row are put away when the next one begins. Else LLVM moves them behind the
-        branch of `_put`, away from the loads of the panel.
-        """
+        """`add` of STRAIGHT products: no loop within a row, offsets ahead from row to row."""
         builder, place, count = self.builder, self.place, self.together
         word, step = place["word"], place["step"]
         first = [builder.gep(word, [builder.mul(step, I64(r))]) for r in range(count)]
         further = builder.mul(step, I64(count))
-        begin, row, last, done = (
-            builder.append_basic_block(n) for n in ("begin", "row", "last", "done")
-        )
+        begin, row, done = (builder.append_basic_block(n) for n in ("begin", "row", "done"))
         builder.cbranch(builder.icmp_signed(">", place["rows"], ZERO), begin, done)
         builder.position_at_end(begin)
-        none = self.starts()
-        starts = [ZERO, *first, *self._early(first), *[I8(1)] * count, *none]
+        starts = [ZERO, *first, *self._early(first)]
         builder.branch(row)
         builder.position_at_end(row)
         phis = [builder.phi(value.type) for value in starts]
         for phi, value in zip(phis, starts, strict=True):
             phi.add_incoming(value, begin)
-        i, words, rest = phis[0], phis[1 : 1 + count], phis[1 + count :]
-        ahead = EARLY[count]
-        offsets, skipped, sums = rest[:ahead], rest[ahead : ahead + count], rest[ahead + count :]
-        self._put(builder.sub(i, I64(count)), skipped, sums)
+        i, words, offsets = phis[0], phis[1 : 1 + count], phis[1 + count :]
         following = builder.add(i, I64(count))
         more = builder.icmp_signed("<", following, place["rows"])
         # of the last rows: they themselves
         then = [builder.select(more, builder.gep(at, [further]), at) for at in words]
-        skipped = self._skipped(i)
-        sums, offsets = self._several(STRAIGHT, words, offsets, then, none)
-        state = following, *then, *offsets, *skipped, *sums
-        for phi, value in zip(phis, state, strict=True):
+        sums, offsets = self._several(STRAIGHT, words, offsets, then, self.starts(i))
+        self.store(i, sums)
+        for phi, value in zip(phis, [following, *then, *offsets], strict=True):
             phi.add_incoming(value, builder.block)
-        builder.cbranch(more, row, last)
-        builder.position_at_end(last)
-        self._put(i, skipped, sums)
-        builder.branch(done)
+        builder.cbranch(more, row, done)
         builder.position_at_end(done)
-
-    def _skipped(self, row: Any) -> list[Any]:
-        """Which of the rows from `row` on are to be skipped, 0 or 1."""
-        builder, skip = self.builder, self.place["skip"]
-        rows = [builder.add(row, I64(r)) for r in range(self.together)]
-        return [builder.load(builder.gep(skip, [r])) for r in rows]
-
-    def _put(self, row: Any, skipped: list[Any], sums: list[Any]) -> None:
-        """Put away the sums of the rows from `row` on that are not to be skipped."""
-        builder = self.builder
-        for number, flag in enumerate(skipped):
-            with builder.if_then(builder.icmp_unsigned("==", flag, I8(0))):
-                self.store(builder.add(row, I64(number)), number, sums)
 
 
 class TermRows(Rows):
@@ -268,9 +240,17 @@ class TermRows(Rows):
     ) -> None:
         super().__init__(builder, lane, truncate, place, vectors, SUMS // vectors)
 
-    def starts(self) -> list[Any]:
-        """Where a sum has steps of 1."""
-        return [self.lane.start] * SUMS
+    def _places(self, row: Any) -> list[Any]:
+        """Where the vectors of the rows from `row` on are, SUMS of them, side by side."""
+        builder, lane = self.builder, self.lane
+        sums = builder.bitcast(self.place["sums"], lane.scalar.as_pointer())
+        block = builder.mul(row, I64(self.vectors * lane.lanes))
+        sums = builder.gep(sums, [block])
+        return [vector(builder, sums, I64(v * lane.lanes), lane.real) for v in range(SUMS)]
+
+    def starts(self, row: Any) -> list[Any]:
+        """The sums so far."""
+        return [load(self.builder, place) for place in self._places(row)]
 
     def grown(self, sums: list[Any], number: int, factor: Any, offset: Any) -> list[Any]:
         """One rounded multiply-add a vector."""
@@ -279,14 +259,7 @@ class TermRows(Rows):
             grown[at] = add_term(self.builder, self.lane, self.truncate, sums[at], factor, other)
         return grown
 
-    def store(self, row: Any, number: int, sums: list[Any]) -> None:
-        """Add the sums' integers to the accumulators."""
-        builder, lane = self.builder, self.lane
-        block = builder.mul(row, I64(self.vectors * lane.lanes))
-        accumulators = builder.gep(self.place["acc"], [block])
-        for v in range(self.vectors):
-            bits = builder.bitcast(sums[number * self.vectors + v], lane.whole)
-            target = vector(builder, accumulators, I64(v * lane.lanes), lane.whole)
-            more = builder.sub(bits, lane.start_bits)
-            more = builder.add(load(builder, target), more)
-            builder.store(more, target, align=4)
+    def store(self, row: Any, sums: list[Any]) -> None:
+        """The sums where they came from."""
+        for place, total in zip(self._places(row), sums, strict=True):
+            self.builder.store(total, place, align=4)

@@ -7,7 +7,7 @@ takes to compute.
 import numpy as np
 from numba import njit
 
-from .bounds import PACKED, bound_rows
+from .bounds import PACKED, UNSET, fill
 from .emit import SUMS
 from .fast import run_task
 from .packing import pack_left, pack_right
@@ -39,7 +39,8 @@ def run_slab(  # type: ignore[no-untyped-def]
     rows, products = row_at.size, a_k_at.size
     height = -(-rows // SUMS) * SUMS
     blocks = -(-column_at.size * bins // width)
-    bound = np.zeros(blocks * -(-height // bound_rows(width * acc.itemsize)), np.int64)
+    bound = np.empty(blocks * -(-height // PACKED), np.int64)
+    fill(bound, 0, bound.size, UNSET)
     replayed = np.int64(0)
     if products == 0:
         acc[:] = 0
@@ -50,10 +51,11 @@ def run_slab(  # type: ignore[no-untyped-def]
         start, fold = (full_start, full_fold) if whole else (last_start, last_fold)
         words = room[0][: height * count]
         largest = np.empty((-(-rows // PACKED), count), a_memory.dtype)
+        reaches = np.empty((fold.size, largest.shape[0]), np.float32)
         pack_left(
             a_memory, row_at, a_k_at[first:last], a_reading,
-            a_runs[first:last] if a_reading[0] == ALONG_K else a_runs, masks[0], start, word_of,
-            stride, height, words, largest, alone,
+            a_runs[first:last] if a_reading[0] == ALONG_K else a_runs, masks[0], start,
+            (word_of, stride, low), height, words, largest, reaches, table, alone,
         )  # fmt: skip
         index = room[1][: blocks * count * width].reshape(blocks, count * width)
         peaks = np.empty((blocks, count), np.float32)
@@ -64,7 +66,7 @@ def run_slab(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         counts = np.zeros(-(-height // task_rows) * blocks, np.int64)
         arguments = (
-            words, height, task_rows, width, index, largest, ceilings[0],
+            words, height, task_rows, width, index, largest, ceilings[0], reaches,
             peaks, (table, table_rows, low), (start, fold), (group, zeroward, chain, limits),
             first == 0, acc, flags, bound, counts,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Codes of a turned into the words of the inner loops, as a Numba intrinsic (see `vector.py`)."""
+"""Codes of a turned into the words of the inner loops, as Numba intrinsics (see `vector.py`)."""
 
 from typing import Any
 
@@ -9,7 +9,10 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import QUAD, ZERO, element, not_unrolled, vector
+from .emit import QUAD, SUMS, ZERO, Lane, element, lane_of, load, not_unrolled, splat, vector
+
+_SIZE = 0x7FFFFFFF  # bits of a word: all but the sign
+_REBIAS = (1023 - 127) << 23 & 0xFFFFFFFF  # of an exponent, from a float64's to a float32's
 
 
 def _spread(
@@ -85,3 +88,78 @@ def _spread(
 
 
 spread: Any = intrinsic(_spread)
+
+
+def _sizes(builder: Any, lane: Lane, words: Any, low: Any) -> Any:
+    """float32 |factor| of QUAD words, see `words.py`."""
+    kind = words.type
+    bits = builder.and_(words, splat(builder, builder.and_(builder.not_(low), _I32(_SIZE)), kind))
+    if lane.item_bytes == 8:  # from a float64's upper half: three places up, but for a 0
+        bias = ir.Constant(kind, [_REBIAS] * QUAD)
+        moved = builder.sub(builder.shl(bits, ir.Constant(kind, [3] * QUAD)), bias)
+        none = ir.Constant(kind, [0] * QUAD)
+        bits = builder.select(builder.icmp_unsigned("==", bits, none), none, moved)
+    return builder.bitcast(bits, ir.VectorType(ir.FloatType(), QUAD))
+
+
+def _reach(_typing: Any, words: Any, at: Any, rows: Any, count: Any, low: Any, table: Any) -> Any:
+    """float32: of some rows of words the largest sum of a row's |factors|, rounded to nearest.
+
+    Row i < rows, a multiple of SUMS: words[at + i * count:][:count]. table: of the panel's type.
+    """
+    place = types.intp
+    signature = types.float32(words, place, place, place, types.uint32, table)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lane = lane_of(sig.args[5])
+        source = element(context, builder, sig.args[0], args[0], args[1])
+        count, low = args[3], args[4]
+        kind = ir.VectorType(_I32, QUAD)
+        real = ir.VectorType(ir.FloatType(), QUAD)
+        zero = ir.Constant(real, [0.0] * QUAD)
+        most_at = cgutils.alloca_once_value(builder, zero)
+        sums_at = [cgutils.alloca_once(builder, real) for _ in range(SUMS)]
+        even = builder.sub(count, builder.srem(count, _I64(QUAD)))
+        with cgutils.for_range_slice(builder, ZERO, args[2], _I64(SUMS), _I64) as (i, _):
+            first = builder.gep(source, [builder.mul(i, count)])
+            rows = [builder.gep(first, [builder.mul(count, _I64(r))]) for r in range(SUMS)]
+            for sum_at in sums_at:
+                builder.store(zero, sum_at)
+            with cgutils.for_range_slice(builder, ZERO, even, _I64(QUAD), _I64) as (u, _):
+                for row, sum_at in zip(rows, sums_at, strict=True):
+                    size = _sizes(builder, lane, load(builder, vector(builder, row, u, kind)), low)
+                    builder.store(builder.fadd(builder.load(sum_at), size), sum_at)
+            total = _across(builder, [builder.load(sum_at) for sum_at in sums_at])
+            total_at = cgutils.alloca_once_value(builder, total)
+            with cgutils.for_range(builder, count, even) as last:
+                words = ir.Constant(kind, ir.Undefined)
+                for r, row in enumerate(rows):
+                    word = builder.load(builder.gep(row, [last.index]))
+                    words = builder.insert_element(words, word, _I32(r))
+                size = _sizes(builder, lane, words, low)
+                builder.store(builder.fadd(builder.load(total_at), size), total_at)
+            total, most = builder.load(total_at), builder.load(most_at)
+            larger = builder.fcmp_ordered(">", total, most)
+            builder.store(builder.select(larger, total, most), most_at)
+        most = builder.extract_element(builder.load(most_at), _I32(0))
+        for r in range(1, SUMS):
+            other = builder.extract_element(builder.load(most_at), _I32(r))
+            most = builder.select(builder.fcmp_ordered(">", other, most), other, most)
+        return most
+
+    return signature, codegen
+
+
+def _across(builder: Any, lines: list[Any]) -> Any:
+    """The sums across each of four vectors of four."""
+    even, odd = (ir.Constant(ir.VectorType(_I32, 4), [i, i + 2, i + 4, i + 6]) for i in range(2))
+    while len(lines) > 1:
+        pairs = zip(lines[::2], lines[1::2], strict=True)
+        lines = [
+            builder.fadd(builder.shuffle_vector(x, y, even), builder.shuffle_vector(x, y, odd))
+            for x, y in pairs
+        ]
+    return lines[0]
+
+
+reach: Any = intrinsic(_reach)

@@ -7,9 +7,10 @@ lanes of the kernel: float32 terms with int32 sums, and float64 terms with int64
 
 `add_terms_floor` rounds with the floating-point unit: a sum that starts at 1.5 * 2^m (m the stored
 significand bits) has steps of exactly 1 while it stays in its octave, so a fused multiply-add that
-rounds down adds floor(factor * row). It must run between `set_rounding(DOWN)` and
-`set_rounding(NEAREST)`, in a function that calls `keep_apart()`: LLVM does not know that the mode
-changes what the operation gives, and must not move it past the call.
+rounds down adds floor(factor * row). As integers, the bits of two such sums differ by as much as
+the sums. It must run between `set_rounding(DOWN)` and `set_rounding(NEAREST)`, in a function that
+calls `keep_apart()`: LLVM does not know that the mode changes what the operation gives, and must
+not move it past the call.
 
 A block is 1, 2 or 4 vectors of neighbouring columns. `plain.py` has the same functions without
 intrinsics.
@@ -19,6 +20,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .emit import I32 as _I32
@@ -60,8 +62,7 @@ def _make_add_terms(truncate: bool) -> Any:
 
     def add_terms(
         _typing: Any,
-        acc: Any,
-        skip: Any,
+        sums: Any,
         width: Any,
         panel: Any,
         words: Any,
@@ -71,7 +72,7 @@ def _make_add_terms(truncate: bool) -> Any:
         count: Any,
     ) -> Any:
         at = types.intp
-        signature = types.void(acc, skip, at, panel, words, at, at, types.uint32, at)
+        signature = types.void(sums, at, panel, words, at, at, types.uint32, at)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             lane = lane_of(sig.args[0])
@@ -80,19 +81,19 @@ def _make_add_terms(truncate: bool) -> Any:
                 return element(context, builder, sig.args[i], args[i], at)
 
             place = {
-                "acc": begin(0, ZERO),
-                "skip": begin(1, ZERO),
-                "rows": context.make_array(sig.args[1])(context, builder, args[1]).nitems,
-                "panel": begin(3, ZERO),
-                "word": begin(4, args[5]),
-                "step": args[6],
-                "low": args[7],
-                "count": args[8],
+                "sums": begin(0, ZERO),
+                "panel": begin(2, ZERO),
+                "word": begin(3, args[4]),
+                "step": args[5],
+                "low": args[6],
+                "count": args[7],
             }
+            size = context.make_array(sig.args[0])(context, builder, args[0]).nitems
             for vectors in VECTORS:
-                wanted = builder.icmp_signed("==", args[2], _I64(vectors * lane.lanes))
-                with builder.if_then(wanted):
-                    TermRows(builder, lane, truncate, place, vectors).add()
+                width = _I64(vectors * lane.lanes)
+                with builder.if_then(builder.icmp_signed("==", args[1], width)):
+                    here = place | {"rows": builder.udiv(size, width)}
+                    TermRows(builder, lane, truncate, here, vectors).add()
             return context.get_dummy_value()
 
         return signature, codegen
@@ -100,55 +101,62 @@ def _make_add_terms(truncate: bool) -> Any:
     return intrinsic(add_terms)
 
 
-#: add_terms_*(acc, skip, width, panel, words, words_at, step, low, count):
-#: for each row i where skip[i] is 0 and each u < count, with word = words[words_at + i * step + u],
-#: adds to the block acc[i * width:] the integers floor (or truncation) of factor * row, where
-#: factor is the float32 with the bits word & ~low, and row starts (word & low) * 8 bytes into the
-#: panel; of a float64 panel word & ~low is the upper half of the factor, and units have 64 bytes.
-#: acc: int32 or int64; skip: uint8, as many as rows, a multiple of SUMS / vectors of a block;
-#: width: columns of a block, 1, 2 or 4 vectors; panel: float32 or float64; words: uint32; 1-D
-#: C-contiguous. Exact while the partial sums of a call stay within +-2^22 (2^51).
+#: add_terms_*(sums, width, panel, words, words_at, step, low, count): for each row i and each
+#: u < count, with word = words[words_at + i * step + u], adds to the block sums[i * width:] the
+#: integers floor (or truncation) of factor * row, where factor is the float32 with the bits word &
+#: ~low, and row starts (word & low) * 8 bytes into the panel; of a float64 panel word & ~low is the
+#: upper half of the factor, and units have 64 bytes.
+#: sums: int32 or int64, each START_BITS + the sum, of a multiple of SUMS / vectors rows; width:
+#: columns of a block, 1, 2 or 4 vectors; panel: float32 or float64; words: uint32; 1-D
+#: C-contiguous. Exact while no sum leaves +-2^22 (2^51).
 add_terms_floor = _make_add_terms(truncate=False)
 add_terms_toward_zero = _make_add_terms(truncate=True)
 
 
-def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
-    """int64 P >= max |x| over acc[acc_at:][:count], some whole vectors.
+def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, zero: Any, most: Any) -> Any:
+    """int64 P >= max |x| over the integers acc[acc_at:][:count] - zero, some whole vectors.
 
     P <= max |x| + 1, in 64-bit lanes + most / 2^30. Every x is in -most - 1..most. Of 64 bits the
     upper halves are compared, shifted up as far as `most` allows: few machines compare more.
     """
-    signature = types.int64(acc, types.intp, types.intp, types.int64)
+    signature = types.int64(acc, types.intp, types.intp, types.int64, types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lane = lane_of(sig.args[0])
         sums = element(context, builder, sig.args[0], args[0], args[1])
         leading = function(builder, "llvm.ctlz.i64", _I64, [_I64, ir.IntType(1)])
-        spare = builder.sub(builder.call(leading, [args[3], ir.IntType(1)(0)]), _I64(1))
+        spare = builder.sub(builder.call(leading, [args[4], ir.IntType(1)(0)]), _I64(1))
+        zero = splat(builder, builder.trunc(args[3], lane.integer), lane.whole)
         every, count = lane.item_bytes // 4, VECTOR_BYTES // 4  # words of a lane, of a vector
         compared = ir.VectorType(_I32, count)
+        first = zero if every == 1 else ir.Constant(compared, [0] * count)
         entry = builder.block
         loop, done = (builder.append_basic_block(name) for name in ("sums", "peak"))
         builder.branch(loop)
         builder.position_at_end(loop)
-        i, largest = builder.phi(_I64), builder.phi(compared)
+        i, least, largest = (builder.phi(kind) for kind in (_I64, compared, compared))
         i.add_incoming(ZERO, entry)
-        largest.add_incoming(ir.Constant(compared, [0] * count), entry)
         value = load(builder, vector(builder, sums, i, lane.whole))
         if every == 2:
-            value = builder.shl(value, splat(builder, spare, lane.whole))
+            value = builder.shl(builder.sub(value, zero), splat(builder, spare, lane.whole))
         value = builder.bitcast(value, compared)
-        size = builder.xor(value, builder.ashr(value, ir.Constant(compared, [31] * count)))
-        found = _larger(builder, largest, size)
         following = builder.add(i, _I64(lane.lanes))
         i.add_incoming(following, loop)
-        largest.add_incoming(found, loop)
+        extremes = []
+        for extreme, by in ((least, "<"), (largest, ">")):
+            further = _further(builder, by, value, extreme)
+            extreme.add_incoming(first, entry)
+            extreme.add_incoming(further, loop)
+            extremes.append(further)
         builder.cbranch(builder.icmp_signed("<", following, args[2]), loop, done)
         builder.position_at_end(done)
+        if every == 1:
+            extremes = [builder.sub(extreme, zero) for extreme in extremes]
+        found = _further(builder, ">", builder.not_(extremes[0]), extremes[1])
         half = count // 2
         while half >= every:  # fold the upper half of the lanes onto the lower
             mask = ir.Constant(compared, [j ^ half for j in range(count)])
-            found = _larger(builder, found, builder.shuffle_vector(found, found, mask))
+            found = _further(builder, ">", found, builder.shuffle_vector(found, found, mask))
             half //= 2
         peak = builder.extract_element(found, _I32(every - 1))  # of 64 bits, the upper half
         peak = builder.add(builder.zext(peak, _I64), _I64(1))
@@ -158,6 +166,43 @@ def _peak(_typing: Any, acc: Any, acc_at: Any, count: Any, most: Any) -> Any:
 
 
 peak: Any = intrinsic(_peak)
+
+
+def _move(_typing: Any, near: Any, far: Any, at: Any, count: Any, zero: Any, fresh: Any) -> Any:
+    """far[at:][:count] += near[at:][:count] - zero; near <- zero; some whole vectors.
+
+    near, far: int32 or int64; fresh: far counts as zeros.
+    """
+    place = types.intp
+    signature = types.void(near, far, place, place, types.int64, types.boolean)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lane = lane_of(sig.args[0])
+        sources = element(context, builder, sig.args[0], args[0], args[2])
+        targets = element(context, builder, sig.args[1], args[1], args[2])
+        zero = splat(builder, builder.trunc(args[4], lane.integer), lane.whole)
+
+        def move(fresh: bool) -> None:
+            with cgutils.for_range_slice(builder, ZERO, args[3], _I64(lane.lanes), _I64) as (v, _):
+                source = vector(builder, sources, v, lane.whole)
+                target = vector(builder, targets, v, lane.whole)
+                total = builder.sub(load(builder, source), zero)
+                if not fresh:
+                    total = builder.add(load(builder, target), total)
+                builder.store(total, target, align=4)
+                builder.store(zero, source, align=4)
+
+        with builder.if_else(args[5]) as (first, later):
+            with first:
+                move(True)
+            with later:
+                move(False)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+move: Any = intrinsic(_move)
 
 
 def _factor_size(_typing: Any, words: Any, at: Any, acc: Any) -> Any:
@@ -176,5 +221,6 @@ def _factor_size(_typing: Any, words: Any, at: Any, acc: Any) -> Any:
 factor_size: Any = intrinsic(_factor_size)
 
 
-def _larger(builder: Any, x: Any, y: Any) -> Any:
-    return builder.select(builder.icmp_signed(">", x, y), x, y)
+def _further(builder: Any, by: str, x: Any, y: Any) -> Any:
+    """The smaller (<) or larger (>) of x and y."""
+    return builder.select(builder.icmp_signed(by, x, y), x, y)

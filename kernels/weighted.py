@@ -21,7 +21,7 @@ class WeightedRows(Rows):
     def __init__(self, builder: Any, lane: Lane, truncate: bool, place: dict[str, Any]) -> None:
         super().__init__(builder, lane, truncate, place, WEIGHTED_VECTORS, 1)
 
-    def starts(self) -> list[Any]:
+    def starts(self, _row: Any) -> list[Any]:
         """Zeros."""
         return [self.lane.constant(0)] * (2 * self.vectors)
 
@@ -39,7 +39,7 @@ class WeightedRows(Rows):
             grown[self.vectors + v] = builder.add(sums[self.vectors + v], size)
         return grown
 
-    def store(self, row: Any, _number: int, sums: list[Any]) -> None:
+    def store(self, row: Any, sums: list[Any]) -> None:
         """Add both kinds of sums to theirs in memory, 64 bits wide."""
         builder, lane = self.builder, self.lane
         wide = Lane(8).whole
@@ -61,7 +61,7 @@ def _make_add_weighted(truncate: bool) -> Any:
         _typing: Any,
         acc: Any,
         size: Any,
-        skip: Any,
+        rows: Any,
         panel: Any,
         weights: Any,
         words: Any,
@@ -71,17 +71,15 @@ def _make_add_weighted(truncate: bool) -> Any:
         count: Any,
     ) -> Any:
         at = types.intp
-        signature = types.void(acc, size, skip, panel, weights, words, at, at, types.uint32, at)
+        signature = types.void(acc, size, at, panel, weights, words, at, at, types.uint32, at)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            names = ("acc", "size", "skip", "panel", "weights", "word")
-            starts = (ZERO, ZERO, ZERO, ZERO, ZERO, args[6])
+            arrays = {"acc": 0, "size": 1, "panel": 3, "weights": 4, "word": 5}
             place = {
-                name: element(context, builder, sig.args[i], args[i], start)
-                for i, (name, start) in enumerate(zip(names, starts, strict=True))
+                name: element(context, builder, sig.args[i], args[i], args[6] if i == 5 else ZERO)
+                for name, i in arrays.items()
             }
-            place["rows"] = context.make_array(sig.args[2])(context, builder, args[2]).nitems
-            place |= {"step": args[7], "low": args[8], "count": args[9]}
+            place |= {"rows": args[2], "step": args[7], "low": args[8], "count": args[9]}
             WeightedRows(builder, lane_of(sig.args[3]), truncate, place).add()
             return context.get_dummy_value()
 
@@ -90,11 +88,11 @@ def _make_add_weighted(truncate: bool) -> Any:
     return intrinsic(add_weighted)
 
 
-#: add_weighted_*(acc, size, skip, panel, weights, words, words_at, step, low, count): for each row
-#: i where skip[i] is 0 and each u < count, adds weight * term to the block acc[i * width:] and
-#: |weight * term| to size[i * width:], width = WEIGHTED_VECTORS vectors of the panel's lanes; term
-#: as for `vector.add_terms_floor`, weight the int32 at its entry's place in `weights`.
-#: acc, size: int64; skip: uint8; panel: float32; weights: float32 with the bits of int32; words:
+#: add_weighted_*(acc, size, rows, panel, weights, words, words_at, step, low, count): for each row
+#: i < rows and each u < count, adds weight * term to the block acc[i * width:] and |weight * term|
+#: to size[i * width:], width = WEIGHTED_VECTORS vectors of the panel's lanes; term as for
+#: `vector.add_terms_floor`, weight the int32 at its entry's place in `weights`.
+#: acc, size: int64; panel: float32; weights: float32 with the bits of int32; words:
 #: uint32; 1-D C-contiguous. Exact while a call's sums of either kind stay below 2^31.
 add_weighted_floor = _make_add_weighted(truncate=False)
 add_weighted_toward_zero = _make_add_weighted(truncate=True)

@@ -18,10 +18,12 @@ if PLAIN:
         keep_apart,
         largest_code,
         look_up,
+        move,
         peak,
         put_column,
         put_row,
         put_tile,
+        reach,
         read_spans,
         set_rounding,
         spread,
@@ -42,13 +44,14 @@ else:
         turn_8,
     )
     from .results import put_column, put_row, put_tile
-    from .spread import spread
+    from .spread import reach, spread
     from .tasks import for_each
     from .vector import (
         add_terms_floor,
         add_terms_toward_zero,
         factor_size,
         keep_apart,
+        move,
         peak,
         set_rounding,
     )
@@ -70,10 +73,12 @@ __all__ = [
     "keep_apart",
     "largest_code",
     "look_up",
+    "move",
     "peak",
     "put_column",
     "put_row",
     "put_tile",
+    "reach",
     "read_spans",
     "set_rounding",
     "spread",

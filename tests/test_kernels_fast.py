@@ -27,9 +27,10 @@ from lnsim.kernels import (
     slab,
 )
 from lnsim.kernels.cpu import wide_product
+from lnsim.kernels.emit import START_BITS
 from lnsim.kernels.terms import term_table
 from lnsim.kernels.threads import tasks
-from lnsim.kernels.which import for_each, peak
+from lnsim.kernels.which import for_each, move, peak, reach
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
@@ -67,9 +68,21 @@ def refuse_all(count: int, arguments: Any) -> None:
 
 
 @numba.njit
-def measure(sums: Any, first: int, count: int, most: int) -> int:
+def measure(sums: Any, first: int, count: int, zero: int, most: int) -> int:
     """The bound of `test_a_measured_bound_is_true_and_close`."""
-    return peak(sums, first, count, most)  # type: ignore[no-any-return]
+    return peak(sums, first, count, zero, most)  # type: ignore[no-any-return]
+
+
+@numba.njit
+def reach_of(words: Any, at: int, rows: int, count: int, low: int, table: Any) -> float:
+    """The sum of `test_a_reach_is_the_largest_sum_of_a_row`."""
+    return reach(words, at, rows, count, low, table)  # type: ignore[no-any-return]
+
+
+@numba.njit
+def carry_sums(near: Any, far: Any, at: int, count: int, zero: int, fresh: bool) -> None:
+    """The integers of `test_carried_sums_are_added_or_copied`."""
+    move(near, far, at, count, zero, fresh)
 
 
 @numba.njit
@@ -188,8 +201,80 @@ def test_a_measured_bound_is_true_and_close(bits: int) -> None:
             if rng.integers(2):
                 sums[16 + rng.integers(count)] = rng.choice([-most - 1, -most, most, 0])
             largest = max(abs(int(value)) for value in sums[16 : 16 + count])
-            found = measure(sums.astype(dtype), 16, count, most)
-            assert largest <= found <= largest + 1 + (most >> 30)
+            for zero in (0, START_BITS[dtype().itemsize] if bits <= 23 else 0):
+                found = measure((sums + zero).astype(dtype), 16, count, zero, most)
+                assert largest <= found <= largest + 1 + (most >> 30)
+
+
+@pytest.mark.parametrize("item", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 3, 4, 11, 12, 24])
+def test_a_reach_is_the_largest_sum_of_a_row(count: int, item: type) -> None:
+    """Over the words' factors without sign, whatever the offsets below them; zeros count as 0."""
+    rng = np.random.default_rng(count)
+    low = np.uint32(0xFFFF if item is np.float32 else 0x7FFF)
+    for rows in (4, 12, 64):
+        size = np.exp2(-rng.integers(0, 60, (rows, count)).astype(np.float64))
+        size *= rng.choice([0.0, 1.0, 1.25], size.shape)
+        factor = np.where(rng.integers(2, size=size.shape), -size, size)
+        if item is np.float32:
+            bits = factor.astype(np.float32).view(np.uint32)
+        else:
+            bits = (factor.view(np.uint64) >> np.uint64(32)).astype(np.uint32)
+        words = np.zeros(rows * count + 9, np.uint32)
+        words[7:-2] = (bits | rng.integers(0, int(low) + 1, bits.shape)).reshape(-1)
+        found = reach_of(words, 7, rows, count, low, np.zeros(1, item))
+        assert found == pytest.approx(size.sum(axis=1).max(), rel=2**-20)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_carried_sums_are_added_or_copied(dtype: type) -> None:
+    """far takes near, less its zero, and near is zero again; nothing beside them changes."""
+    rng, zero = np.random.default_rng(5), START_BITS[np.dtype(dtype).itemsize]
+    held, before = rng.integers(-(1 << 22), 1 << 22, (2, 96))
+    for fresh in (True, False):
+        near, far = (held + zero).astype(dtype), before.astype(dtype)
+        carry_sums(near, far, 16, 64, zero, fresh)
+        inside = np.zeros(96, np.bool_)
+        inside[16:80] = True
+        np.testing.assert_array_equal(near, np.where(inside, 0, held) + zero)
+        total = held if fresh else before + held
+        np.testing.assert_array_equal(far, np.where(inside, total, before))
+
+
+NEAR_RULES = [
+    Accumulator(24, guard=2),  # a chunk may pass what a float has room for
+    Accumulator(24, guard=2, overflow="wrap"),
+    Accumulator(24, guard=4, rounding="toward_zero"),
+    Accumulator(24, guard=2, lanes=40),
+    Accumulator(31, guard=9),
+    Accumulator(30, guard=9, lanes=3, overflow="wrap"),
+    Accumulator(31, guard=9, rounding="toward_zero"),
+    Accumulator(62, guard=11),
+    Accumulator(60, guard=10, overflow="wrap"),
+]
+
+
+@pytest.mark.parametrize("rule", NEAR_RULES, ids=str)
+@pytest.mark.parametrize("products", [100, 2500])
+def test_sums_beyond_what_a_float_holds_are_carried(products: int, rule: Accumulator) -> None:
+    """The inner loop's sums have 2^22, in 64-bit lanes 2^51, either way; here they pass it.
+
+    By as much as the bounds allow, since b's numbers are all alike. Rows of large and of small
+    numbers side by side; some saturate and are replayed, some do not. 2500 products: two slabs.
+    """
+    rng = np.random.default_rng(products)
+    x = rng.random((150, products)) * np.exp2(-rng.integers(0, 9, (150, 1)))
+    x[::5] *= rng.choice([-1.0, 1.0], (30, products))
+    y = (0.8 + 0.2 * rng.random((products, 70))) * np.where(np.arange(70) % 3, 1, -1)
+    fmt = LNS8 if rule.bits < 32 else LNSFormat(7, 4)  # whose products have more than 51 bits
+    a, b = (quantise(values.astype(np.float32), fmt)[0] for values in (x, y))
+    datapath = Datapath(accumulator=rule)
+    table = term_table(datapath, fmt, fmt)
+    assert table is not None
+    acc = matmul_counted(a, b, datapath)[0]
+    assert np.abs(acc).max() > 1.2 * table.chain
+    replays(a, b, datapath)
+    replays(b.T, a.T, datapath)
 
 
 @pytest.mark.parametrize(("bits", "rounding"), [(40, "floor"), (52, "toward_zero")])

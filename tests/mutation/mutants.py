@@ -177,9 +177,21 @@ MUTANTS = (
         "a bound on what a chunk can add is too small: saturation is missed",
     ),
     Mutant(
-        "kernels/rows.py", "more = builder.sub(bits, lane.start_bits)",
-        "more = builder.sub(bits, builder.sub(lane.start_bits, lane.constant(1)))", _FAST,
-        "every chunk adds one too many",
+        "kernels/bounds.py", "entry * _SLACK) + count + 1", "entry * _SLACK / 4.0) + count + 1",
+        _in("kernels_fast"), "a reach allows rows too little: they leave a float's octave",
+    ),
+    Mutant(
+        "kernels/bounds.py", "room = min(chain - nearer,", "room = min(2 * chain - nearer,",
+        _in("kernels_fast"), "near sums are carried too late",
+    ),
+    Mutant(
+        "kernels/vector.py", "total = builder.add(load(builder, target), total)",
+        "total = builder.add(load(builder, target), builder.sub(total, lane.constant(1)))", _FAST,
+        "every carry takes one from a sum",
+    ),
+    Mutant(
+        "kernels/spread.py", "_SIZE = 0x7FFFFFFF", "_SIZE = 0xFFFFFFFF", _in("kernels_fast"),
+        "negative factors shorten a reach",
     ),
     Mutant(
         "kernels/spread.py", "builder.add(words, moved)", "words", _FAST,
@@ -268,8 +280,14 @@ MUTANTS = (
         "the first products of a row take the panel's rows of their neighbours",
     ),
     Mutant(
-        "kernels/fast.py", "            careful[:] = 0\n", "", _in("kernels_fast"),
-        "rows that were replayed once are left out of the following chunks",
+        "kernels/bounds.py", "    fill(careful, 0, careful.size, 0)\n", "", _in("kernels_fast"),
+        "rows that were replayed once are replayed in the following chunks too",
+    ),
+    Mutant(
+        "kernels/bounds.py",
+        "            fill(near, i * width, (i + 1) * width, start_of(far))\n            bound[",
+        "            bound[", _in("kernels_fast"),
+        "what the plain adds made of a replayed row is added to it",
     ),
     Mutant(
         "kernels/rows.py", "parts = [builder.shl(words, lane.constant(32)), words]",
