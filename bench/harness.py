@@ -65,17 +65,12 @@ def check(
     return samples
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall-clock seconds of one call."""
+def seconds(call: Callable[[], Any], times: int = 1) -> float:
+    """Wall-clock seconds of so many calls."""
     start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def again(call: Callable[[], Any], times: int) -> None:
-    """Call it so many times."""
     for _ in range(times):
         call()
+    return time.perf_counter() - start
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -97,7 +92,7 @@ def compare(
     other: list[float] = []
     for _ in range(repeats):
         for times, call in ((other, theirs), (mine, ours)):
-            times.append(seconds(lambda call=call: again(call, inner)) / inner)  # type: ignore[misc]
+            times.append(seconds(call, inner) / inner)
     ratios = [x / y for x, y in zip(mine, other, strict=True)]
     return {
         "ours": mine,

@@ -96,14 +96,23 @@ def place_of(g, far, width):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _forget(near, careful, width, g):  # type: ignore[no-untyped-def]
+    """Drop what near has of bound g's careful rows, where it means nothing; are there any?"""
+    found = False
+    for i in range(g * PACKED, min(careful.size, (g + 1) * PACKED)):
+        if careful[i]:
+            fill(near, i * width, (i + 1) * width, start_of(near))
+            found = True
+    return found
+
+
+@njit(cache=True, nogil=True)
 def carry(sums, careful, width, g):  # type: ignore[no-untyped-def]
-    """Move the near sums of bound g to far; those of careful rows mean nothing and are dropped."""
+    """Move the near sums of bound g to far, but for those of careful rows."""
     keep_apart()
     near, far, near_bound, bound = sums
     start, size = place_of(g, far, width)
-    for i in range(g * PACKED, min(careful.size, (g + 1) * PACKED)):
-        if careful[i]:
-            fill(near, i * width, (i + 1) * width, start_of(far))
+    _forget(near, careful, width, g)
     move(near, far, start, size, start_of(far), bound[g] == UNSET)
     bound[g] = max(bound[g], 0) + near_bound[g]
     near_bound[g] = 0
@@ -138,9 +147,8 @@ def make_room(  # type: ignore[no-untyped-def]
     keep_apart()
     near, far, near_bound, bound = sums
     top, chain = limits
-    k0, count, at = chunk
+    k0, count, at, entry = chunk
     marked, zero = 0, start_of(far)
-    entry = largest_of(right, k0, k0 + count)
     for g in range(bound.size):
         start, size = place_of(g, far, width)
         own = min(growth, reach_growth(reaches[tile + g], entry, count))
@@ -185,11 +193,10 @@ def make_more_room(sums, careful, width, growth, chain):  # type: ignore[no-unty
 def settle(sums, careful, width, top):  # type: ignore[no-untyped-def]
     """After their exact replay: forget what near has of careful rows, which are so no more."""
     keep_apart()
-    near, far, _, bound = sums
-    for i in range(careful.size):
-        if careful[i]:
-            fill(near, i * width, (i + 1) * width, start_of(far))
-            bound[i // PACKED] = max(bound[i // PACKED], top)
+    near, _, _, bound = sums
+    for g in range(bound.size):
+        if _forget(near, careful, width, g):
+            bound[g] = max(bound[g], top)
     fill(careful, 0, careful.size, 0)
 
 

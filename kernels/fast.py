@@ -100,7 +100,7 @@ def _tile(  # type: ignore[no-untyped-def]
             if growth > chain:
                 run = run_of(peaks, k0, k0 + count, chain)
             here = growth if run == count else np.int64(growth_of(peaks, k0, k0 + run))
-            chunk = k0, count, at
+            chunk = k0, count, at, entry
             marked = make_room(
                 sums, careful, width, owed, growth, here, allowed, reaches[c], tile, chunk, words,
                 right,

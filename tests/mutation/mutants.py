@@ -284,9 +284,8 @@ MUTANTS = (
         "rows that were replayed once are replayed in the following chunks too",
     ),
     Mutant(
-        "kernels/bounds.py",
-        "            fill(near, i * width, (i + 1) * width, start_of(far))\n            bound[",
-        "            bound[", _in("kernels_fast"),
+        "kernels/bounds.py", "fill(near, i * width, (i + 1) * width, start_of(near))", "pass",
+        _in("kernels_fast"),
         "what the plain adds made of a replayed row is added to it",
     ),
     Mutant(
