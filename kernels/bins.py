@@ -17,6 +17,7 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
 from .emit import SUMS
 from .finish import finish
+from .inner import inner
 from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
 from .panels import aligned, fill_panel
@@ -45,7 +46,7 @@ _MARGIN = 1.2  # of the largest output over the sample's mean
 Int64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _tile(words, height, first, rows, index, peaks, tables, start, limit, zeroward, acc, size):  # type: ignore[no-untyped-def]
     """One task: the products of a slab for some rows of a block."""
     keep_apart()  # from `set_rounding`: see vector.py
@@ -72,7 +73,7 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
                 )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _run_task(  # type: ignore[no-untyped-def]
     task, words, height, index, left, ceiling, right, tables, start, limit, zeroward, fresh, acc,
     size,

@@ -13,9 +13,9 @@ What runs once for a chunk is kept apart, so that it is compiled once and not at
 """
 
 import numpy as np
-from numba import njit
 
 from .emit import START_BITS
+from .inner import inner
 from .which import factor_size, keep_apart, move, peak
 
 PACKED = 64  # rows that lie together and share their bounds; a task has a multiple of them
@@ -24,13 +24,13 @@ _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
 _START, _WIDE_START = START_BITS[4], START_BITS[8]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_of(acc):  # type: ignore[no-untyped-def]
     """The bits of a near sum of 0, for integers of acc's size."""
     return np.int64(_START if acc.itemsize == 4 else _WIDE_START)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fill(items, first, last, value):  # type: ignore[no-untyped-def]
     """items[first:last] = value, which takes longer to compile."""
     part = items[first:last]  # whose indices are known not to be negative
@@ -38,7 +38,7 @@ def fill(items, first, last, value):  # type: ignore[no-untyped-def]
         part[i] = value
 
 
-@njit(cache=True, nogil=True)
+@inner
 def largest_of(items, first, last):  # type: ignore[no-untyped-def]
     """items[first:last].max(), which takes longer to compile."""
     keep_apart()
@@ -48,7 +48,7 @@ def largest_of(items, first, last):  # type: ignore[no-untyped-def]
     return most
 
 
-@njit(cache=True, nogil=True)
+@inner
 def growth_of(peaks, first, last):  # type: ignore[no-untyped-def]
     """More than products first..last-1 can add to any |accumulator| of the block."""
     keep_apart()
@@ -58,7 +58,7 @@ def growth_of(peaks, first, last):  # type: ignore[no-untyped-def]
     return total * _SLACK + (last - first) + 1.0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def run_of(peaks, first, last, limit):  # type: ignore[no-untyped-def]
     """Products per floating-point sum: nearly the most for which no sum leaves its octave."""
     keep_apart()
@@ -73,7 +73,7 @@ def run_of(peaks, first, last, limit):  # type: ignore[no-untyped-def]
     return run
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _row_growth(right, first, words, at, count, acc):  # type: ignore[no-untyped-def]
     """`growth_of` for one row, from its own factors; right: the block's largest entries."""
     total = 0.0
@@ -82,20 +82,20 @@ def _row_growth(right, first, words, at, count, acc):  # type: ignore[no-untyped
     return np.int64(total * _SLACK) + count + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def reach_growth(reach, entry, count):  # type: ignore[no-untyped-def]
     """More than `count` products add to a sum of rows of that reach, with entries up to `entry`."""
     return np.int64(np.float64(reach) * entry * _SLACK) + count + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def place_of(g, far, width):  # type: ignore[no-untyped-def]
     """(where the sums of bound g start, how many they are)."""
     start = g * PACKED * width
     return start, min(far.size - start, PACKED * width)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _forget(near, careful, width, g):  # type: ignore[no-untyped-def]
     """Drop what near has of bound g's careful rows, where it means nothing; are there any?"""
     found = False
@@ -106,7 +106,7 @@ def _forget(near, careful, width, g):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def carry(sums, careful, width, g):  # type: ignore[no-untyped-def]
     """Move the near sums of bound g to far, but for those of careful rows."""
     keep_apart()
@@ -118,7 +118,7 @@ def carry(sums, careful, width, g):  # type: ignore[no-untyped-def]
     near_bound[g] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def room_in(sums, limits):  # type: ignore[no-untyped-def]
     """What may be added to any sum before one has to be looked at. limits: see `make_room`."""
     keep_apart()
@@ -130,7 +130,7 @@ def room_in(sums, limits):  # type: ignore[no-untyped-def]
     return room
 
 
-@njit(cache=True, nogil=True)
+@inner
 def make_room(  # type: ignore[no-untyped-def]
     sums, careful, width, owed, growth, first, limits, reaches, tile, chunk, words, right
 ):
@@ -178,7 +178,7 @@ def make_room(  # type: ignore[no-untyped-def]
     return marked
 
 
-@njit(cache=True, nogil=True)
+@inner
 def make_more_room(sums, careful, width, growth, chain):  # type: ignore[no-untyped-def]
     """`make_room` for further products of a chunk where near has no room for all."""
     keep_apart()
@@ -189,7 +189,7 @@ def make_more_room(sums, careful, width, growth, chain):  # type: ignore[no-unty
         near_bound[g] += growth
 
 
-@njit(cache=True, nogil=True)
+@inner
 def settle(sums, careful, width, top):  # type: ignore[no-untyped-def]
     """After their exact replay: forget what near has of careful rows, which are so no more."""
     keep_apart()
@@ -200,7 +200,7 @@ def settle(sums, careful, width, top):  # type: ignore[no-untyped-def]
     fill(careful, 0, careful.size, 0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def peaks_of(left, first, last, ceiling, right):  # type: ignore[no-untyped-def]
     """The largest term of every k: |factor| of rows first..last-1 times the block's entries."""
     most = left[first // PACKED].copy()

@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 from .emit import I32, I64, element, load, splat, vector
 from .encoders import CHUNK, step_table
+from .inner import inner
 from .which import PLAIN, for_each
 
 MAX_OFFSET = 1 << 24  # of offset + 127 gamma: far from int32's limits
@@ -129,7 +130,7 @@ else:
     encode_strips = intrinsic(_encode_strips)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _encode_task(task, bits, fraction, rule, out, found):  # type: ignore[no-untyped-def]
     """The elements of one task; found[task]: saturated, underflowed, largest |x|, smallest - 1."""
     first = task * CHUNK
@@ -166,7 +167,7 @@ def encode_log32(bits, fraction, rule, out, alone):  # type: ignore[no-untyped-d
     return found[:, 0].sum(), found[:, 1].sum(), found[:, 2].max() >= INFINITE, subnormal
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _largest_task(task, bits, most):  # type: ignore[no-untyped-def]
     here = np.int32(0)
     for i in range(task * CHUNK, min(bits.size, (task + 1) * CHUNK)):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from ..lns.thresholds import thresholds
+from .inner import inner
 
 CHUNK = 1 << 12  # elements per task
 _MANTISSA = 52  # stored significand bits of a float64
@@ -71,7 +72,7 @@ def step_table(gamma: int, rounding: str) -> StepTable:
     return StepTable(padded, first[:-1].astype(np.int64), shift)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _split_chunk(x, gamma, significand, steps):  # type: ignore[no-untyped-def]
     """significand[i], and gamma * floor(log2|x[i]|) into steps[i]."""
     for i in range(x.size):
@@ -79,7 +80,7 @@ def _split_chunk(x, gamma, significand, steps):  # type: ignore[no-untyped-def]
         steps[i] = exponent * gamma
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _look_up_chunk(significand, table, first, bucket_shift, steps):  # type: ignore[no-untyped-def]
     """steps[i] += the number of thresholds below significand[i]."""
     for i in range(steps.size):
@@ -88,7 +89,7 @@ def _look_up_chunk(significand, table, first, bucket_shift, steps):  # type: ign
         steps[i] += step + np.int64(significand[i] > table[step])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _store_log_chunk(x, steps, offset, top, low, sign_bit, out):  # type: ignore[no-untyped-def]
     saturated, underflowed, finite = np.int64(0), np.int64(0), np.int64(0)
     for i in range(x.size):
@@ -131,7 +132,7 @@ def encode_log(x, given, tables, offset, rule, out):  # type: ignore[no-untyped-
     return counts
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _encode_float_chunk(x, offset, mantissa_bits, min_scale, codes, out):  # type: ignore[no-untyped-def]
     max_code, beyond, nan_code, sign_bit = codes
     saturated, underflowed = np.int64(0), np.int64(0)
@@ -165,7 +166,7 @@ def encode_float(x, offset, mantissa_bits, min_scale, codes, out):  # type: igno
     return counts
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _encode_int_chunk(x, offset, low, top, out):  # type: ignore[no-untyped-def]
     saturated, underflowed, finite = np.int64(0), np.int64(0), np.int64(0)
     for i in range(x.size):
@@ -191,7 +192,7 @@ def encode_int(x, offset, low, top, out):  # type: ignore[no-untyped-def]
     return counts
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _largest_magnitude_chunk(x):  # type: ignore[no-untyped-def]
     most = np.int64(0)
     for i in range(x.size):

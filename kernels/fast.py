@@ -28,6 +28,7 @@ from .bounds import (
     settle,
     start_of,
 )
+from .inner import inner
 from .panels import aligned, fill_panel
 from .vector import DOWN, NEAREST
 from .which import (
@@ -44,7 +45,7 @@ from .which import (
 _NO_LIMIT = np.int64(1 << 62)  # of a sum, while a group is not over
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _fold_long(sums, careful, left_range, width, owed, top, limits):  # type: ignore[no-untyped-def]
     """The end of a group longer than a chunk: saturate or wrap what left the range.
 
@@ -66,7 +67,7 @@ def _fold_long(sums, careful, left_range, width, owed, top, limits):  # type: ig
     return folded
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _tile(  # type: ignore[no-untyped-def]
     words, height, first, width, index, reaches, peaks, right, tables, cuts, rule, zeroward, sums,
     left_range,
@@ -141,7 +142,7 @@ def _tile(  # type: ignore[no-untyped-def]
     return replayed
 
 
-@njit(cache=True, nogil=True)
+@inner
 def run_task(  # type: ignore[no-untyped-def]
     task, words, height, task_rows, width, index, left, left_ceiling, reaches, right, tables,
     cuts, rule, fresh, acc, left_range, bound, counts,
@@ -190,7 +191,7 @@ def run_task(  # type: ignore[no-untyped-def]
     set_rounding(NEAREST)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _half(acc, panel, words):  # type: ignore[no-untyped-def]
     """Add the words' factor times the panel, floored, to a block of sums."""
     keep_apart()

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
+from .inner import inner
 from .moves import TILE
 from .which import for_each, put_column, put_row, put_tile
 
@@ -32,7 +33,7 @@ def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _finish_bins(acc, constants, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
     """`finish` of some rows where several accumulators make an output."""
     width, bins = acc.shape[2], constants.size
@@ -47,7 +48,7 @@ def _finish_bins(acc, constants, row_at, column_at, scale, out, first, last):  #
             out[row_at[i] + column_at[j]] = one[0]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
     """`finish` of at most _ROWS rows where an accumulator is an output."""
     width, columns, flat = acc.shape[2], column_at.size, acc.ravel()
@@ -72,7 +73,7 @@ def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):
                     out[row_at[i] + column_at[start + j]] = one[i - first]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
     """`finish` of whole tiles of float32 results whose rows are neighbours in memory."""
     width, flat = acc.shape[2], acc.ravel()
@@ -85,7 +86,7 @@ def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ign
                 put_tile(flat, at, width, out, column_at, start + j, row_at[i], scale)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _finish_part(task, acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
     """`finish` of _PART rows."""
     first = task * _PART

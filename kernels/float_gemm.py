@@ -14,6 +14,7 @@ from numba import njit, prange
 from ..lns.format import FP32, FloatFormat
 from .fma import FMA_STEPS, fma_row_many, fma_row_one
 from .folds import BLOCK
+from .inner import inner
 from .panels import aligned
 
 ROW_BLOCK = 256  # rows that share a block of columns: 256 * BLOCK * 4 bytes = 64 KiB
@@ -82,7 +83,7 @@ def _round_to(value, mantissa_bits, min_scale, max_value, beyond):  # type: igno
     return np.int64(signed).view(np.float64)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _narrow_step(acc, factor, columns, mantissa_bits, min_scale, max_value, beyond):  # type: ignore[no-untyped-def]
     """acc[j] <- round(factor * columns[j] + acc[j]); on its own so that it vectorises."""
     for j in range(columns.size):

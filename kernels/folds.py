@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from .inner import inner
+
 BLOCK = 64  # columns of a task of the kernels that work without tables
 
 
@@ -26,7 +28,7 @@ def folded(total, bits, wrap):  # type: ignore[no-untyped-def]
     return min(max(total, -half), half - 1)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fold_block(acc, group, left_range, bits, wrap):  # type: ignore[no-untyped-def]
     """acc <- saturate or wrap(acc + group) over a block; mark columns that left the range.
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from .inner import inner
 from .moves import SPAN
 from .threads import parallel
 from .which import read_spans
@@ -37,7 +38,7 @@ def fewer_runs(row_at: Int64, k_at: Int64) -> tuple[bool, Int64]:
     return fewer, along_k if fewer else along_rows
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _read_line(memory, base, along, runs, out):  # type: ignore[no-untyped-def]
     """out[j] = memory[base + along[j]]; `read_spans` may write beyond a line."""
     line = np.empty(along.size + SPAN, memory.dtype)

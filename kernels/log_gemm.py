@@ -17,6 +17,7 @@ from ..lns.accumulator import sum_offset
 from ..lns.array import LNSArray
 from ..lns.datapath import Datapath
 from ..lns.gauss import gauss_table
+from .inner import inner
 from .threads import parallel
 
 _ZERO = np.int32(-(1 << 20))  # exponent of zero; two of them and a sum stay inside int32
@@ -26,7 +27,7 @@ _GRAIN = 1 << 18  # products worth a thread
 Words = npt.NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _far(e, s, line, exponent, sign, length, place, large, negative):  # type: ignore[no-untyped-def]
     """Where in the table each sum's change stands, the larger exponent and its sign."""
     for j in range(e.shape[0]):
@@ -38,14 +39,14 @@ def _far(e, s, line, exponent, sign, length, place, large, negative):  # type: i
         negative[j] = s[j] if d >= np.int32(0) else xs
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _changes(table, place, change):  # type: ignore[no-untyped-def]
     """change[j] = table[place[j]]; alone in its loop, so that its neighbours stay vectors."""
     for j in range(place.shape[0]):
         change[j] = table[np.uint32(place[j])]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _settle(e, s, large, change, negative, top):  # type: ignore[no-untyped-def]
     """The sums: saturated above, zero below the smallest magnitude; the largest before that."""
     peak = _ZERO
@@ -57,7 +58,7 @@ def _settle(e, s, large, change, negative, top):  # type: ignore[no-untyped-def]
     return peak
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_line(e, s, line, exponent, sign, table, length, top, room):  # type: ignore[no-untyped-def]
     """e, s += the numbers of `line` (words e << 1 | sign) times that of exponent and sign."""
     width = e.shape[0]
@@ -70,7 +71,7 @@ def _add_line(e, s, line, exponent, sign, table, length, top, room):  # type: ig
             above[j] |= large[j] + change[j] > top
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _run_lane(own, b, first, lanes, start, table, length, top, e, s, room):  # type: ignore[no-untyped-def]
     """e, s[j] += own[k] * b[k, start + j] for k = first, first + lanes, ..."""
     width = e.shape[0]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 from ..lns.format import FloatFormat
+from .inner import inner
 from .threads import tasks
 from .which import for_each, look_up
 
@@ -15,7 +16,7 @@ MAX_TABLE_BITS = 16
 _CHUNK = 1 << 14  # elements per task
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_task(task, table, code, out):  # type: ignore[no-untyped-def]
     first = task * _CHUNK
     look_up(table, code, first, out, min(_CHUNK, code.size - first))

@@ -12,6 +12,7 @@ from numba import njit
 from ..lns.checks import require_int
 from .cache import PLAIN
 from .encode32 import INFINITE, largest32
+from .inner import inner
 from .strips import LANES, add_lanes, move_strips
 from .threads import tasks
 from .which import for_each
@@ -43,7 +44,7 @@ def _move_loop(code, gradient, v, scalars, exponent_bits, first, counts):  # typ
         counts[2] += e < 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _move_task(task, code, gradient, v, scalars, exponent_bits, counts):  # type: ignore[no-untyped-def]
     """The elements of one task; counts[task]: undefined, above, below."""
     first = task * _CHUNK

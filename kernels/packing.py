@@ -14,6 +14,7 @@ from numba import njit
 
 from .bounds import PACKED
 from .emit import VECTOR_BYTES
+from .inner import inner
 from .moves import TILE
 from .spans import line_up
 from .which import for_each, largest_code, reach, spread, turn_8
@@ -57,7 +58,7 @@ def cut(products: int, lanes: int, most: int) -> Chunks:
     return Chunks(np.append(start, products), group, fold)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ignore[no-untyped-def]
     """largest[k]: the largest code & mask of product k."""
     if row_step == 1:
@@ -75,7 +76,7 @@ def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ig
                 largest[k] = max(largest[k], codes[base + i * row_step + k * k_step] & mask)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _pack_rows(  # type: ignore[no-untyped-def]
     task, memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest,
     reaches, table,
@@ -117,7 +118,7 @@ def pack_left(  # type: ignore[no-untyped-def]
     for_each(_pack_rows, largest.shape[0], arguments, alone)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _copy_block(codes, base, column_step, k_step, columns, width, products, out):  # type: ignore[no-untyped-def]
     """out[k * width + j] = code of product k in column j."""
     whole_columns, whole = columns - columns % TILE, products - products % TILE
@@ -138,7 +139,7 @@ def _copy_block(codes, base, column_step, k_step, columns, width, products, out)
             out[k * width + j] = codes[base + j * column_step + k * k_step]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _pack_block(  # type: ignore[no-untyped-def]
     block, memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index,
     all_peaks,

@@ -1,13 +1,13 @@
 """A panel: the table rows of a chunk's products, expanded for a block of columns."""
 
 import numpy as np
-from numba import njit
 
+from .inner import inner
 from .moves import TILE
 from .which import expand_1, expand_2, expand_4, expand_8
 
 
-@njit(cache=True, nogil=True)
+@inner
 def aligned(size, like):  # type: ignore[no-untyped-def]
     """Room for `like`'s type that starts on a 64-byte line; a vector across two costs twice."""
     room = np.empty(size + 64 // like.itemsize, like.dtype)
@@ -15,7 +15,7 @@ def aligned(size, like):  # type: ignore[no-untyped-def]
     return room[start : start + size]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fill_panel(table, rows, index, index_at, slots, block, panel):  # type: ignore[no-untyped-def]
     """Fill panel (slots, rows, block) for the codes index[index_at:]; rows: 1, 2, 4 or 8 n."""
     for slot in range(slots):

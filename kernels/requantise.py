@@ -16,6 +16,7 @@ from ..lns.codec import default_offset
 from ..lns.format import LNSFormat
 from .cache import PLAIN
 from .codec import EncodeCounts
+from .inner import inner
 from .strips import LANES, add_lanes, shift_one, shift_several
 from .threads import tasks
 from .which import for_each, largest_code
@@ -25,7 +26,7 @@ _FAR = 1 << 29  # e * 2^up stays below 2^28
 _SATURATED, _UNDERFLOWED = 1 << 16, 1 << 17  # flags above the code in a table entry
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _shift_loop(code, start, rule, out, first, counts):  # type: ignore[no-untyped-def]
     """`strips.shift_one` or `shift_several` of the elements from `first` on, one after the other.
 
@@ -47,7 +48,7 @@ def _shift_loop(code, start, rule, out, first, counts):  # type: ignore[no-untyp
         counts[1] += not gone and kept < low
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _shift_task(task, code, start, rule, out, counts):  # type: ignore[no-untyped-def]
     """The elements of one task; counts[task]: saturated, underflowed."""
     first = task * _CHUNK
@@ -77,7 +78,7 @@ def _shift(code, start, rule, out, alone):  # type: ignore[no-untyped-def]
     return counts[:, 0].sum(), counts[:, 1].sum()
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _map_task(task, table, code, out, counts):  # type: ignore[no-untyped-def]
     for i in range(task * _CHUNK, min(code.size, (task + 1) * _CHUNK)):
         entry = table[code[i]]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .bounds import PACKED
 from .gather import fewer_runs
+from .inner import inner
 from .moves import SPAN
 from .operands import Codes
 from .which import read_spans
@@ -28,7 +28,7 @@ def reading_of(codes: Codes) -> tuple[Reading, Int64]:
     return (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
 
 
-@njit(cache=True, nogil=True)
+@inner
 def line_up(memory, row_at, k_at, reading, runs, first, rows):  # type: ignore[no-untyped-def]
     """Where the codes of rows first..first + rows - 1 are, at most PACKED: (codes, place of the
     first one, steps from row to row and from product to product)."""

@@ -7,17 +7,18 @@ loops, for the rest and for machines without these.
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .emit import I32, I64, ZERO, element, function, load, splat, vector
+from .inner import inner
 
 LANES = 16  # elements of a strip: two vectors of AVX2
 _WHOLE, _REAL = ir.VectorType(I32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def add_lanes(lanes, counts):  # type: ignore[no-untyped-def]
     """Add to every count the LANES numbers that are its own in `lanes`."""
     for j in range(lanes.size):

@@ -13,9 +13,10 @@ from numba import njit, prange
 
 from ..lns.datapath import Accumulator, LNSMac
 from .folds import BLOCK, aligned, fold_block, folded
+from .inner import inner
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_log_terms(group, word, words, width, mantissa, octave_bits, shift, toward_zero):  # type: ignore[no-untyped-def]
     """group[j] += the term of `word` times words[j], for `width` columns."""
     mask = (1 << octave_bits) - 1
@@ -61,7 +62,7 @@ def _log_direct(a, b, mantissa, octave_bits, shift, rule, out):  # type: ignore[
     return counts
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _bins_of_output(a, b, mantissa, octave_bits, run_bits, shift, rule, bins, group):  # type: ignore[no-untyped-def]
     """One output of style "bins"; a, b: (K,) words. Fills bins (L,); True if one left its range.
 
@@ -105,7 +106,7 @@ def _log_bins(a, b_columns, mantissa, constants, octave_bits, run_bits, shift, r
     return counts
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_fixed_terms(group, factor, factor_places, columns, places, toward_zero):  # type: ignore[no-untyped-def]
     """group[j] += factor * columns[j] * 2^(factor_places + places[j]), aligned."""
     for j in range(columns.size):
