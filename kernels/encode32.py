@@ -169,9 +169,9 @@ def encode_log32(bits, fraction, rule, out, alone):  # type: ignore[no-untyped-d
 
 @inner
 def _largest_task(task, bits, most):  # type: ignore[no-untyped-def]
-    here = np.int32(0)
-    for i in range(task * CHUNK, min(bits.size, (task + 1) * CHUNK)):
-        here = max(here, bits[i] & np.int32(0x7FFFFFFF))
+    here, part = np.int32(0), bits[task * CHUNK : (task + 1) * CHUNK]
+    for i in range(part.size):  # a place that is known not to be negative: several at once
+        here = max(here, part[i] & np.int32(0x7FFFFFFF))
     most[task] = here
 
 
