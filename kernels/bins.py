@@ -17,13 +17,14 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
 from .emit import SUMS
 from .finish import finish
+from .gather import ALONG_K
 from .inner import inner
 from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
 from .panels import aligned, fill_panel
 from .product import Target, gemm_terms
 from .scratch import scratch
-from .spans import ALONG_K, reading_of
+from .spans import prepared, reading_of
 from .terms import TermTable, stride
 from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
@@ -131,7 +132,7 @@ def gemm_bins(
     top = int(table.terms.limits[1]) * table.least
     if _guess(a, b, table) > top:
         return gemm_terms(a, b, bins, accumulator, target, False)
-    overflowed = 0
+    a, b, overflowed = prepared(a), prepared(b), 0
     for j in range(0, columns, PART_COLUMNS):
         right = b.rows(slice(j, j + PART_COLUMNS))
         for i in range(0, rows, PART_ROWS):

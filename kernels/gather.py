@@ -15,6 +15,12 @@ _GRAIN = 1 << 18  # codes that make a thread worth waking
 
 Int64 = npt.NDArray[np.int64]
 
+IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
+
+# How an operand is read: IN_PLACE with steps from row to row and from product to product, or copied
+# along runs of k or of rows (ALONG_K, ALONG_ROWS; the steps are then 0).
+Reading = tuple[int, int, int]
+
 
 @njit(cache=True, nogil=True)
 def _runs_of(at):  # type: ignore[no-untyped-def]

@@ -15,9 +15,7 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, Offset
 from ..lns.checks import require_int
 from ..lns.format import Format
-from .gather import gather
-
-Int64 = npt.NDArray[np.int64]
+from .gather import ALONG_ROWS, Int64, Reading, gather
 
 
 class Codes(NamedTuple):
@@ -28,9 +26,14 @@ class Codes(NamedTuple):
     k_at: Int64  #: (K,)
     steps: tuple[int | None, int | None] = (None, None)  #: of row_at and k_at, where even
 
+    reading: tuple[Reading, Int64] | None = None  #: `spans.reading_of`, once it was asked for
+
     def rows(self, part: slice) -> "Codes":
         """Some of the rows."""
-        return Codes(self.memory, self.row_at[part], self.k_at, self.steps)
+        reading = self.reading
+        if reading is not None and reading[0][0] == ALONG_ROWS:
+            reading = reading[0], reading[1][part]
+        return Codes(self.memory, self.row_at[part], self.k_at, self.steps, reading)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,14 +15,15 @@ from .operands import Codes
 from .packing import chunk_size, cut
 from .scratch import scratch
 from .slab import run_slab
-from .spans import reading_of
+from .spans import prepared, reading_of
 from .terms import TermTable, stride
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
-# What a slab may hold, in bytes: accumulators with their flags, words of a, packed b. The least
-# slab, 2048 rows by 32 blocks of 4 vectors by 2048 products, is just that large; few products or
-# few columns make room for more rows, which spares calls.
-STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 20 << 20, 1 << 24, 1 << 23
+# What a slab should hold, in bytes: accumulators with their flags, words of a, packed b. They are
+# written and read again soon: while they are still in a cache, if that is as little. The least
+# slab, 2048 rows by 32 blocks of 4 vectors by 2048 products, holds up to 20, 16 and 8 MiB, which
+# a large product makes good, since it reads the words of a row for many columns.
+STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 1 << 23, 1 << 22, 1 << 21
 LEAST_ROWS, LEAST_BLOCKS, LEAST_PRODUCTS = 2048, 32, 2048
 _STATE_PER_VECTOR = VECTOR_BYTES + VECTOR_BYTES // 4  # of a row
 _WORD_BYTES = 4
@@ -52,12 +53,14 @@ class Target(NamedTuple):
 
 
 def _task_rows(rows: int, blocks: int, alone: bool) -> int:
-    """Rows per task: large, so that a panel serves many, but enough tasks for every thread."""
+    """Rows per task: large, so that a panel serves many, but as many tasks for every thread."""
     if rows <= PACKED:
         return PACKED
-    wanted = -(-2 * (1 if alone else numba.get_num_threads()) // blocks)
-    even = -(-rows // (wanted * PACKED)) * PACKED
-    return min(MAX_TASK_ROWS, even)
+    threads = 1 if alone else numba.get_num_threads()
+    down = max(-(-2 * threads // blocks), -(-rows // MAX_TASK_ROWS))
+    while down * blocks % threads:
+        down += 1
+    return -(-rows // (down * PACKED)) * PACKED
 
 
 def gemm_terms(
@@ -78,7 +81,7 @@ def gemm_terms(
     most = _slab_vectors(rows, products) // vectors * vectors
     across = max(1, most * terms.lanes // terms.bins)
     down = _slab_rows(min(most, wanted), products)
-    overflowed = 0
+    a, b, overflowed = prepared(a), prepared(b), 0
     for j in range(0, columns, across):
         right = b.rows(slice(j, j + across))
         for i in range(0, rows, down):

@@ -10,8 +10,8 @@ from numba import njit
 from .bounds import PACKED, UNSET, fill
 from .emit import SUMS
 from .fast import run_task
+from .gather import ALONG_K
 from .packing import pack_left, pack_right
-from .spans import ALONG_K
 from .which import for_each
 
 

@@ -1,31 +1,29 @@
 """Where the codes of an operand are read: in place, or copied in runs of neighbours."""
 
 import numpy as np
-import numpy.typing as npt
 
 from .bounds import PACKED
-from .gather import fewer_runs
+from .gather import ALONG_K, ALONG_ROWS, IN_PLACE, Int64, Reading, fewer_runs
 from .inner import inner
 from .moves import SPAN
 from .operands import Codes
 from .which import read_spans
 
-IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
-
-Int64 = npt.NDArray[np.int64]
-
-# How an operand is read: IN_PLACE with steps from row to row and from product to product, or copied
-# along runs of k or of rows (ALONG_K, ALONG_ROWS; the steps are then 0).
-Reading = tuple[int, int, int]
-
 
 def reading_of(codes: Codes) -> tuple[Reading, Int64]:
     """Return (how to read the codes, the runs along which they are copied)."""
+    if codes.reading is not None:
+        return codes.reading
     row_step, k_step = codes.steps
     if row_step is not None and k_step is not None:
         return (IN_PLACE, row_step, k_step), codes.row_at[:0]
     along_k, runs = fewer_runs(codes.row_at, codes.k_at)
     return (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
+
+
+def prepared(codes: Codes) -> Codes:
+    """The same codes, of which parts need not find out again how they are read."""
+    return codes._replace(reading=reading_of(codes))
 
 
 @inner

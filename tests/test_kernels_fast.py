@@ -579,6 +579,37 @@ def test_slabs_change_nothing(name: str, lanes: int, monkeypatch: pytest.MonkeyP
     replays(b.T, a.T, datapath)
 
 
+def test_slabs_of_gathered_rows_read_their_own_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in runs of many lengths, cut anywhere by slabs, on either side."""
+    for limit in ("STATE_BYTES", "WORDS_BYTES", "INDEX_BYTES"):
+        monkeypatch.setattr(product, limit, 1)
+    for least, value in (("LEAST_ROWS", 64), ("LEAST_BLOCKS", 1), ("LEAST_PRODUCTS", 16)):
+        monkeypatch.setattr(product, least, value)
+    steps = np.where(np.random.default_rng(1).random(299) < 0.8, 1, 4)
+    row_at = np.concatenate(([0], np.cumsum(steps))).astype(np.int64)
+    k_at = np.arange(40) * 3
+    whole = random_array("lns", (int(row_at[-1] + k_at[-1]) + 1,), 2)
+    gathered = Gathered(whole, row_at, k_at)
+    copied, b = gathered.gathered(), random_array("lns", (40, 70), 3)
+    for name in ("lns", "lns-bins"):
+        datapath = CASES[name][2]
+        for pair, known in (((gathered, b), (copied, b)), ((b.T, gathered.T), (b.T, copied.T))):
+            wanted = wide_product(*known, datapath)[0]
+            np.testing.assert_array_equal(matmul_counted(*pair, datapath)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("rows", "blocks", "threads", "size"),
+    [(60, 1, 2, 64), (128, 4, 1, 128), (5000, 1, 1, 1024), (5000, 1, 2, 896), (3000, 3, 4, 768)],
+)
+def test_every_thread_gets_as_many_tasks(
+    rows: int, blocks: int, threads: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five tasks of 1024 rows would leave the second thread idle at the end: six smaller ones."""
+    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
+    assert product._task_rows(rows, blocks, threads == 1) == size
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(1, 70) | st.integers(1, 9000),

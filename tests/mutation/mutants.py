@@ -298,4 +298,9 @@ MUTANTS = (
         _in("kernels_fast"),
         "64-bit sums are measured by their lower halves",
     ),
+    Mutant(
+        "kernels/operands.py", "reading = reading[0], reading[1][part]", "pass",
+        _in("kernels_fast"),
+        "a slab reads its gathered rows in the runs of the first",
+    ),
 )  # fmt: skip
