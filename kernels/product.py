@@ -23,7 +23,7 @@ MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cac
 # written and read again soon: while they are still in a cache, if that is as little. The least
 # slab, 2048 rows by 32 blocks of 4 vectors by 2048 products, holds up to 20, 16 and 8 MiB, which
 # a large product makes good, since it reads the words of a row for many columns.
-STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 1 << 23, 1 << 22, 1 << 21
+STATE_BYTES, WORDS_BYTES, INDEX_BYTES = 1 << 22, 1 << 22, 1 << 21
 LEAST_ROWS, LEAST_BLOCKS, LEAST_PRODUCTS = 2048, 32, 2048
 _STATE_PER_VECTOR = VECTOR_BYTES + VECTOR_BYTES // 4  # of a row
 _WORD_BYTES = 4

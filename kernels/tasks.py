@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from .emit import I8, I64, ZERO, element
 
 _ENTRY = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I64])
+_BATCHES = 256  # at least, where there are many tasks: few to claim, enough for many threads
 
 
 def _call(_typing: Any, _entry: Any, _frame: Any, _task: Any) -> Any:
@@ -46,7 +47,7 @@ _claim_next: Any = intrinsic(_claim)
 
 @njit(cache=True, nogil=True, parallel=True)
 def _each(entry, frame, tasks, alone):  # type: ignore[no-untyped-def]
-    """Call `entry` for every task; a thread that is done takes the next, whoever's turn it is.
+    """Call `entry` for every task; a thread that is done takes the next few, whoever's turn it is.
 
     alone: on this thread, since to hand out tasks takes longer than small ones do.
     """
@@ -54,12 +55,15 @@ def _each(entry, frame, tasks, alone):  # type: ignore[no-untyped-def]
         for task in range(tasks):
             _call_at(entry, frame, task)
         return
+    # tasks of a microsecond would take turns at the counter for as long as they last
+    batch = max(1, tasks // _BATCHES)
     counter = np.zeros(1, np.int64)
-    for _ in prange(tasks):  # in a thread's first turn, all there is; in the rest nothing is left
-        task = _claim_next(counter)
-        while task < tasks:
-            _call_at(entry, frame, task)
-            task = _claim_next(counter)
+    for _ in prange(-(-tasks // batch)):  # a thread's first turn does all; nothing is left after it
+        first = _claim_next(counter) * batch
+        while first < tasks:
+            for task in range(first, min(tasks, first + batch)):
+                _call_at(entry, frame, task)
+            first = _claim_next(counter) * batch
 
 
 def _for_each(typing: Any, function: Any, tasks: Any, arguments: Any, _alone: Any) -> Any:

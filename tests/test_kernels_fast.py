@@ -26,6 +26,7 @@ from lnsim.kernels import (
     quantise,
     slab,
 )
+from lnsim.kernels.bounds import largest_of
 from lnsim.kernels.cpu import wide_product
 from lnsim.kernels.emit import START_BITS
 from lnsim.kernels.terms import term_table
@@ -143,6 +144,12 @@ def test_every_task_runs_once(count: int) -> None:
             run_all(count, (done, np.int64(3)), alone)
         assert numba.get_num_threads() == before
         np.testing.assert_array_equal(done, 3 * np.arange(count) + 1)
+
+
+def test_what_only_kernels_call_refuses_python() -> None:
+    """It has no wrapper that Python could call it by: an error, not a crash."""
+    with pytest.raises(TypeError, match=r"^largest_of is for other kernels only, it cannot be"):
+        largest_of(np.arange(3), 0, 3)
 
 
 def test_threads_are_there_before_a_kernel_is_loaded() -> None:
