@@ -77,6 +77,8 @@ def float_codes(
     if finite:
         magnitude = code & ((1 << (fmt.bits - 1)) - 1)
         code = np.where(magnitude > fmt.max_code, code - magnitude, code)
+        if fmt.encoding == "fnuz":  # whose NaN is the code of minus zero
+            code = np.where(code == 1 << (fmt.bits - 1), 0, code)
     return FloatArray(code.astype(fmt.code_dtype), 0, fmt)
 
 
