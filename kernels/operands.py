@@ -25,7 +25,6 @@ class Codes(NamedTuple):
     row_at: Int64  #: (rows,)
     k_at: Int64  #: (K,)
     steps: tuple[int | None, int | None] = (None, None)  #: of row_at and k_at, where even
-
     reading: tuple[Reading, Int64] | None = None  #: `spans.reading_of`, once it was asked for
 
     def rows(self, part: slice) -> "Codes":
