@@ -7,6 +7,7 @@ keep_plain_apart(FOLDER)
 announce_compilation()
 
 from .codec import EncodeCounts, quantise
+from .gather import Pattern
 from .madam import move_codes
 from .matmul import matmul, matmul_counted, matmul_log, matmul_real
 from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
@@ -17,6 +18,7 @@ __all__ = [
     "EncodeCounts",
     "Gathered",
     "Matrix",
+    "Pattern",
     "Place",
     "evenly",
     "matmul",

@@ -85,7 +85,7 @@ def _run_task(  # type: ignore[no-untyped-def]
     width = acc.size // (blocks * height)
     block, first = task % blocks, task // blocks * _TASK_ROWS
     last = min(height, first + _TASK_ROWS)
-    peaks = peaks_of(left, first, last, ceiling, right[block])
+    peaks = peaks_of(left, first, last, ceiling, right[block], 0, right.shape[1])
     begin, end = (block * height + first) * width, (block * height + last) * width
     if fresh:
         acc[begin:end] = 0

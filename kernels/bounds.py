@@ -201,14 +201,18 @@ def settle(sums, careful, width, top):  # type: ignore[no-untyped-def]
 
 
 @inner
-def peaks_of(left, first, last, ceiling, right):  # type: ignore[no-untyped-def]
-    """The largest term of every k: |factor| of rows first..last-1 times the block's entries."""
-    most = left[first // PACKED].copy()
+def peaks_of(left, first, last, ceiling, right, begin, end):  # type: ignore[no-untyped-def]
+    """The largest term of every k: |factor| of rows first..last-1 times the block's entries.
+
+    Of all products, of which begin..end - 1 are set.
+    """
+    most = left[first // PACKED, begin:end].copy()
     for tile in range(first // PACKED + 1, -(-last // PACKED)):
-        line = left[tile]
-        for k in range(right.size):
+        line = left[tile, begin:end]
+        for k in range(most.size):
             most[k] = max(most[k], line[k])
     peaks = np.empty(right.size, np.float32)
-    for k in range(right.size):
-        peaks[k] = ceiling[most[k]] * right[k]
+    part, entries = peaks[begin:end], right[begin:end]
+    for k in range(most.size):
+        part[k] = ceiling[most[k]] * entries[k]
     return peaks

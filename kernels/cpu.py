@@ -12,7 +12,6 @@ from ..lns.datapath import Accumulator, AnyDatapath, Datapath
 from ..lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from .bins import gemm_bins
 from .emit import VECTOR_BYTES, VECTORS
-from .fast import floors_downward
 from .float_gemm import gemm_float
 from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
@@ -20,6 +19,7 @@ from .memo import by_identity
 from .moves import TILE
 from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
 from .product import Target, block_vectors, gemm_terms, padded
+from .rounding import floors_downward
 from .terms import TermTable, term_tables
 from .threads import parallel, tasks
 from .values import nearest_float32

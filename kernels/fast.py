@@ -10,10 +10,10 @@ factors; where that fails too, the chunk is replayed group by group with the exa
 """
 
 import numpy as np
-from numba import njit
 
 from .bounds import (
     PACKED,
+    UNSET,
     carry,
     fill,
     growth_of,
@@ -70,15 +70,18 @@ def _fold_long(sums, careful, left_range, width, owed, top, limits):  # type: ig
 @inner
 def _tile(  # type: ignore[no-untyped-def]
     words, height, first, width, index, reaches, peaks, right, tables, cuts, rule, zeroward, sums,
-    left_range,
+    left_range, trial,
 ):  # fmt: skip
-    """One task, the rows from `first` on of a column block; returns how many rows were replayed."""
+    """Some chunks of the rows from `first` on of a column block; how many rows were replayed.
+
+    trial: stop where one would have to be.
+    """
     keep_apart()  # from `set_rounding`: see vector.py
     table, table_rows, low = tables
     start, fold = cuts
-    limits, group, chain = rule
+    limits, top, group, chain = rule
     near, far, near_bound, bound = sums
-    top, tile = np.int64(limits[1]), first // PACKED
+    tile = first // PACKED
     allowed = top if group else _NO_LIMIT, chain
     longest = 0
     for c in range(fold.size):
@@ -107,6 +110,8 @@ def _tile(  # type: ignore[no-untyped-def]
                 right,
             )  # fmt: skip
             owed = np.int64(0)
+        if trial and marked:
+            return marked
         # last, since to measure sums pushes a panel out of the first-level cache
         fill_panel(table, table_rows, index, k0 * width, count, width, panel)
         for u in range(0, count, run):
@@ -134,6 +139,8 @@ def _tile(  # type: ignore[no-untyped-def]
         if fold[c]:
             replayed += _fold_long(sums, careful, left_range, width, owed, top, limits)
             owed = np.int64(0)
+            if trial and replayed:
+                return replayed
         if not enough or fold[c]:
             room = room_in(sums, allowed)
     for g in range(bound.size):
@@ -143,11 +150,49 @@ def _tile(  # type: ignore[no-untyped-def]
 
 
 @inner
+def _first_chunk(fold, group, part, parts):  # type: ignore[no-untyped-def]
+    """The first chunk of part `part` of `parts`; a long group is in one part."""
+    c = fold.size * part // parts
+    while not group and 0 < c < fold.size and not fold[c - 1]:
+        c += 1
+    return c
+
+
+@inner
+def _follow(whole, part, width, top):  # type: ignore[no-untyped-def]
+    """Add the sums of a trial to those before it, unless one may have left its range on the way.
+
+    Whether they were added. Every sum of a trial was at most top // 2, after each of its products.
+    """
+    keep_apart()
+    far, _, bound = whole
+    for g in range(bound.size):
+        start, size = place_of(g, far, width)
+        bound[g] = peak(far, start, size, 0, bound[g])
+        if bound[g] + top // 2 > top:
+            return False
+    more = part[0]
+    for i in range(far.size):
+        far[i] += more[i]
+    bound += top // 2
+    return True
+
+
+@inner
+def _state_of(state, parts, part, sums, bounds):  # type: ignore[no-untyped-def]
+    """The state of one task and one part of k; sums, bounds: (first, last + 1) of a part's."""
+    acc, left_range, bound = state
+    at, low = acc.size // parts * part, bound.size // parts * part
+    begin, end = at + sums[0], at + sums[1]
+    return acc[begin:end], left_range[begin:end], bound[low + bounds[0] : low + bounds[1]]
+
+
+@inner
 def run_task(  # type: ignore[no-untyped-def]
-    task, words, height, task_rows, width, index, left, left_ceiling, reaches, right, tables,
-    cuts, rule, fresh, acc, left_range, bound, counts,
+    task, joins, parts, words, height, task_rows, width, index, left, left_ceiling, reaches, right,
+    tables, cuts, rule, fresh, state, counts,
 ):  # fmt: skip
-    """Task number `task` of a slab.
+    """Task number `task` of a slab: some rows of a block of columns, and a part of k.
 
     words: as `packing.pack_left` has them; height: rows, up to a multiple of SUMS. index: (blocks,
     products * width). left: (ceil(rows / PACKED), products) largest magnitude code of a,
@@ -155,58 +200,63 @@ def run_task(  # type: ignore[no-untyped-def]
     right: (blocks, products) largest entry. tables: (table, its rows, bits of a word that are an
     offset). cuts: (start, fold), see `packing.Chunks`. rule: (products of a group or 0, toward
     zero: True or None, what a floating-point sum may reach, limits); fresh: the sums start here.
-    The state is flat: acc, the far sums, and left_range (blocks, height, width), bound (blocks,
-    ceil(rows / PACKED)), UNSET before the first task. counts[task]: the rows replayed.
+    state, flat: the far sums and which left their range (parts, blocks, height, width), the bounds
+    (parts, blocks, ceil(rows / PACKED)), UNSET before the first task. counts[0, task]: the rows
+    replayed; counts[1, task]: 1 where a part of k was done again.
+
+    The first part of k goes on from the sums there are. The others are trials, which start from 0;
+    once all are done, `joins`, a task for all parts of some rows adds them up, and does again, one
+    product after the other, what it cannot prove to be the same.
     """
     keep_apart()
-    blocks, groups = index.shape[0], -(-height // PACKED)
-    block, first = task % blocks, task // blocks * task_rows
+    blocks, groups, tasks = index.shape[0], -(-height // PACKED), counts.shape[1] // parts
+    own = task % tasks
+    block, first = own % blocks, own // blocks * task_rows
     last = min(height, first + task_rows)
-    peaks = peaks_of(left, first, last, left_ceiling, right[block])
-    begin, end = (block * height + first) * width, (block * height + last) * width
+    row, bound = block * height, block * groups
+    sums = (row + first) * width, (row + last) * width
+    bounds = bound + first // PACKED, bound - (-last // PACKED)
     group, zeroward, chain, limits = rule
-    if fresh:  # here, where they are needed next, and not before: they fill a cache
-        left_range[begin:end] = 0
-    near = aligned(end - begin, acc)
-    fill(near, 0, near.size, start_of(acc))
-    bound = bound[block * groups + first // PACKED : block * groups - (-last // PACKED)]
-    sums = near, acc[begin:end], np.zeros(bound.size, np.int64), bound
-    set_rounding(DOWN)
-    counts[task] = _tile(
-        words,
-        height,
-        first,
-        width,
-        index[block],
-        reaches,
-        peaks,
-        right[block],
-        tables,
-        cuts,
-        ((limits[0], limits[1], limits[2], limits[3]), group, np.int64(chain)),
-        zeroward,
-        sums,
-        left_range[begin:end],
-    )
-    set_rounding(NEAREST)
-
-
-@inner
-def _half(acc, panel, words):  # type: ignore[no-untyped-def]
-    """Add the words' factor times the panel, floored, to a block of sums."""
-    keep_apart()
-    add_terms_floor(acc, acc.size, panel, words, 0, 1, np.uint32(0), 1)
-
-
-@njit(cache=True, nogil=True)
-def floors_downward(acc, panel, words):  # type: ignore[no-untyped-def]
-    """Does this machine's rounding mode floor as the kernel needs it?
-
-    acc: int32, panel: ones, both a block of 4 vectors; words: the bits of -0.5.
-    """
-    zero = start_of(acc)
-    acc[:] = zero
-    set_rounding(DOWN)
-    _half(acc, panel, words)
-    set_rounding(NEAREST)
-    return (acc == zero - 1).all()
+    (start, fold), top = cuts, np.int64(limits[1])
+    begin, end = (1, parts) if joins else (task // tasks, task // tasks + 1)
+    for part in range(begin, end):
+        number, trial = part * tasks + own, part > 0 and not joins
+        here = _state_of(state, parts, part, sums, bounds)
+        if joins:
+            whole = _state_of(state, parts, 0, sums, bounds)
+            if not counts[0, number] and _follow(whole, here, width, top):
+                continue
+            here = whole
+            counts[1, number] = 1
+        elif trial:
+            fill(here[2], 0, here[2].size, UNSET)
+        if trial or (fresh and not joins):
+            # here, where they are needed next, and not before: they fill a cache
+            here[1][:] = 0
+        c0, c1 = _first_chunk(fold, group, part, parts), _first_chunk(fold, group, part + 1, parts)
+        near = aligned(here[0].size, here[0])
+        fill(near, 0, near.size, start_of(near))
+        set_rounding(DOWN)
+        counts[0, number] = _tile(
+            words,
+            height,
+            first,
+            width,
+            index[block],
+            reaches[c0:],
+            peaks_of(left, first, last, left_ceiling, right[block], start[c0], start[c1]),
+            right[block],
+            tables,
+            (start[c0 : c1 + 1], fold[c0:c1]),
+            (
+                (limits[0], limits[1], limits[2], limits[3]),
+                top // 2 if trial else top,
+                group,
+                np.int64(chain),
+            ),
+            zeroward,
+            (near, here[0], np.zeros(here[2].size, np.int64), here[2]),
+            here[1],
+            trial,
+        )
+        set_rounding(NEAREST)

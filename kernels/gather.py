@@ -34,6 +34,44 @@ def _runs_of(at):  # type: ignore[no-untyped-def]
     return runs, found
 
 
+class Pattern:
+    """Where the elements of a matrix lie, (i, k) at row_at[i] + k_at[k], and what follows from it.
+
+    row_at: (M,), k_at: (K,), int64; not to be written to afterwards, since what is found out about
+    them is kept. One pattern may serve any number of :class:`Gathered` matrices.
+    """
+
+    __slots__ = ("_flipped", "_reading", "first", "k_at", "last", "row_at")
+
+    def __init__(self, row_at: Int64, k_at: Int64) -> None:
+        for at in (row_at, k_at):
+            if not isinstance(at, np.ndarray) or at.ndim != 1 or at.dtype != np.int64:
+                got = f"{at.ndim}-d {at.dtype}" if isinstance(at, np.ndarray) else repr(at)
+                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {got}")
+        self.row_at, self.k_at = row_at, k_at
+        #: The lowest place.
+        self.first = sum(int(at.min()) if at.size else 0 for at in (row_at, k_at))
+        #: The highest place.
+        self.last = sum(int(at.max()) if at.size else 0 for at in (row_at, k_at))
+        self._reading: tuple[Reading, Int64] | None = None
+        self._flipped: Pattern | None = None
+
+    @property
+    def reading(self) -> tuple[Reading, Int64]:
+        """(how to read the matrix, the runs along which it is copied)."""
+        if self._reading is None:
+            along_k, runs = fewer_runs(self.row_at, self.k_at)
+            self._reading = (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
+        return self._reading
+
+    @property
+    def flipped(self) -> "Pattern":
+        """The transposed matrix's."""
+        if self._flipped is None:
+            self._flipped = Pattern(self.k_at, self.row_at)
+        return self._flipped
+
+
 def fewer_runs(row_at: Int64, k_at: Int64) -> tuple[bool, Int64]:
     """Return (is a matrix copied in fewer runs along k than along its rows?, the runs of that way).
 

@@ -5,7 +5,7 @@ transposed matrix is read where it lies, and so are the patches of a convolution
 the copy: each code appears in many patches).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..lns.array import CodeArray, Offset
-from ..lns.checks import require_int
+from ..lns.checks import require_int, require_kind
 from ..lns.format import Format
-from .gather import ALONG_ROWS, Int64, Reading, gather
+from .gather import ALONG_ROWS, Int64, Pattern, Reading, gather
 
 
 class Codes(NamedTuple):
@@ -41,12 +41,20 @@ class Gathered:
 
     array: any shape, C-contiguous codes, one offset for the whole tensor. It may take the place of
     an array in `matmul`: as the left operand it is (M, K); `.T` is the right operand (K, M).
+    pattern: of row_at and k_at, see `of`; made of them where it is not given.
     """
 
     array: CodeArray
     row_at: Int64
     k_at: Int64
     transposed: bool = False
+    pattern: Pattern = field(default=None, repr=False)  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, array: CodeArray, pattern: Pattern) -> "Gathered":
+        """The matrix of a pattern: what the pattern knows is not found out for every matrix."""
+        require_kind("pattern", pattern, Pattern)
+        return cls(array, pattern.row_at, pattern.k_at, pattern=pattern)
 
     def __post_init__(self) -> None:
         _require_codes(self.array)
@@ -56,16 +64,16 @@ class Gathered:
             )
         if not self.array.code.flags.c_contiguous:
             raise ValueError(f"array must be C-contiguous, got strides {self.array.code.strides}")
-        for at in (self.row_at, self.k_at):
-            if not isinstance(at, np.ndarray) or at.ndim != 1 or at.dtype != np.int64:
-                got = f"{at.ndim}-d {at.dtype}" if isinstance(at, np.ndarray) else repr(at)
-                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {got}")
-        first = [int(at.min()) if at.size else 0 for at in (self.row_at, self.k_at)]
-        last = [int(at.max()) if at.size else 0 for at in (self.row_at, self.k_at)]
-        if sum(first) < 0 or (self.row_at.size and self.k_at.size and sum(last) >= self.array.size):
+        if self.pattern is None:
+            object.__setattr__(self, "pattern", Pattern(self.row_at, self.k_at))
+        pattern = self.pattern
+        require_kind("pattern", pattern, Pattern)
+        if pattern.row_at is not self.row_at or pattern.k_at is not self.k_at:
+            raise ValueError("pattern must hold the row_at and k_at given, got one of other arrays")
+        if pattern.first < 0 or (self.size and pattern.last >= self.array.size):
             raise ValueError(
                 f"row_at + k_at must lie within the {self.array.size} codes, "
-                f"got {sum(first)} to {sum(last)}"
+                f"got {pattern.first} to {pattern.last}"
             )
 
     @property
@@ -97,7 +105,7 @@ class Gathered:
     @property
     def T(self) -> "Gathered":  # noqa: N802
         """The transposed matrix, same codes."""
-        return Gathered(self.array, self.row_at, self.k_at, not self.transposed)
+        return Gathered(self.array, self.row_at, self.k_at, not self.transposed, self.pattern)
 
     def gathered(self) -> CodeArray:
         """Return the matrix as an array of its own (a copy)."""
@@ -160,9 +168,9 @@ def right_codes(operand: Matrix) -> Codes:
 def _codes(operand: Matrix, transposed: bool) -> Codes:
     if isinstance(operand, Gathered):
         memory = _unsigned(operand.array.code).reshape(-1)
-        if operand.transposed == transposed:
-            return Codes(memory, operand.row_at, operand.k_at)
-        return Codes(memory, operand.k_at, operand.row_at)
+        same = operand.transposed == transposed
+        pattern = operand.pattern if same else operand.pattern.flipped
+        return Codes(memory, pattern.row_at, pattern.k_at, reading=pattern.reading)
     code = operand.code.T if transposed else operand.code
     rows, products = code.shape
     if code.flags.c_contiguous:

@@ -16,13 +16,14 @@ from .bounds import PACKED
 from .emit import VECTOR_BYTES
 from .inner import inner
 from .moves import TILE
-from .spans import line_up
+from .spans import line_up, runs_of_part
 from .which import for_each, largest_code, reach, spread, turn_8
 
 Int64 = npt.NDArray[np.int64]
 
 PANEL_BYTES = 3 << 13  # measured best beside a first-level cache of 32 KiB: 12 products at gamma 8
 MAX_CHUNK = 24
+PIECE = 1024  # products of a packing task, about: codes and words of PACKED rows fit a cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,24 +79,31 @@ def _largest_of(codes, base, row_step, k_step, rows, mask, largest):  # type: ig
 
 @inner
 def _pack_rows(  # type: ignore[no-untyped-def]
-    task, memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest,
+    task, memory, row_at, k_at, reading, runs, mask, start, chunks, coding, height, words, largest,
     reaches, table,
 ):  # fmt: skip
-    """`pack_left` for PACKED rows."""
+    """`pack_left` for PACKED rows and `chunks` chunks."""
     word_of, stride, low = coding
-    first, line = task * PACKED, largest[task]
+    tiles = largest.shape[0]
+    tile, c0 = task % tiles, task // tiles * chunks
+    c1 = min(start.size - 1, c0 + chunks)
+    begin, end, first = start[c0], start[c1], tile * PACKED
     rows = min(PACKED, row_at.size - first)
-    codes, base, row_step, k_step = line_up(memory, row_at, k_at, reading, runs, first, rows)
-    _largest_of(codes, base, row_step, k_step, rows, mask, line)
-    for c in range(start.size - 1):
+    codes, base, row_step, k_step = line_up(
+        memory, row_at, k_at[begin:end], reading, runs_of_part(reading, runs, begin, end), first,
+        rows,
+    )  # fmt: skip
+    _largest_of(codes, base, row_step, k_step, rows, mask, largest[tile, begin:end])
+    for c in range(c0, c1):
         k0, count = start[c], start[c + 1] - start[c]
-        at, place = k0 * height + first * count, base + k0 * k_step
+        at = k0 * height + first * count
+        place = base + (k0 - begin) * k_step
         spread(word_of, codes, place, row_step, k_step, words, at, rows, count, stride)
         if first + rows == row_at.size:
             words[at + rows * count : at + (height - first) * count] = 0
         if reaches.size:
             padded = min(PACKED, height - first)
-            reaches[c, task] = reach(words, at, padded, count, low, table)
+            reaches[c, tile] = reach(words, at, padded, count, low, table)
 
 
 @njit(cache=True, nogil=True)
@@ -111,11 +119,13 @@ def pack_left(  # type: ignore[no-untyped-def]
     the largest code & mask of those rows. reaches[c, i // PACKED]: of those rows the largest sum
     of |factors| in chunk c; empty: not wanted. table: of the panel's type.
     """
+    chunks = max(1, PIECE // max(1, start[1]))  # the first chunk is as long as any
     arguments = (
-        memory, row_at, k_at, reading, runs, mask, start, coding, height, words, largest, reaches,
-        table,
+        memory, row_at, k_at, reading, runs, mask, start, chunks, coding, height, words, largest,
+        reaches, table,
     )  # fmt: skip
-    for_each(_pack_rows, largest.shape[0], arguments, alone)
+    pieces = -(-(start.size - 1) // chunks)
+    for_each(_pack_rows, largest.shape[0] * pieces, arguments, alone)
 
 
 @inner
@@ -141,17 +151,21 @@ def _copy_block(codes, base, column_step, k_step, columns, width, products, out)
 
 @inner
 def _pack_block(  # type: ignore[no-untyped-def]
-    block, memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index,
+    task, memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index,
     all_peaks,
 ):  # fmt: skip
-    """`pack_right` for one block."""
-    out, peaks = index[block], all_peaks[block]
-    first, products = block * width // bins, peaks.size
+    """`pack_right` for one block and up to PIECE products."""
+    blocks = index.shape[0]
+    block, begin = task % blocks, task // blocks * PIECE
+    end = min(k_at.size, begin + PIECE)
+    out, peaks = index[block, begin * width : end * width], all_peaks[block, begin:end]
+    first, products = block * width // bins, end - begin
     columns = min(column_at.size, (block * width + width - 1) // bins + 1) - first
     real = min(width, column_at.size * bins - block * width)
     codes, base, column_step, k_step = line_up(
-        memory, column_at, k_at, reading, runs, first, columns
-    )
+        memory, column_at, k_at[begin:end], reading, runs_of_part(reading, runs, begin, end), first,
+        columns,
+    )  # fmt: skip
     if bins == 1:
         _copy_block(codes, base, column_step, k_step, columns, width, products, out)
         for k in range(products):
@@ -185,4 +199,4 @@ def pack_right(  # type: ignore[no-untyped-def]
     arguments = (
         memory, column_at, k_at, bins, padding, mask, ceiling, reading, runs, width, index, peaks
     )  # fmt: skip
-    for_each(_pack_block, index.shape[0], arguments, alone)
+    for_each(_pack_block, index.shape[0] * -(-k_at.size // PIECE), arguments, alone)

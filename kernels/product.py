@@ -19,6 +19,9 @@ from .spans import prepared, reading_of
 from .terms import TermTable, stride
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
+EXPAND_ROWS = 32  # rows that take as long as to expand b for a task
+PART_PRODUCTS = 256  # of a part of k, at least
+PART_COST = 1.25  # what parts of k must win to be worth that they may be done twice
 # What a slab should hold, in bytes: accumulators with their flags, words of a, packed b. They are
 # written and read again soon: while they are still in a cache, if that is as little. The least
 # slab, 2048 rows by 32 blocks of 4 vectors by 2048 products, holds up to 20, 16 and 8 MiB, which
@@ -29,6 +32,7 @@ _STATE_PER_VECTOR = VECTOR_BYTES + VECTOR_BYTES // 4  # of a row
 _WORD_BYTES = 4
 
 replayed_rows = 0  #: rows of chunks replayed so far in this process, for tests and `bench`
+repeated_parts = 0  #: parts of k done again so far, likewise
 
 
 class Target(NamedTuple):
@@ -52,15 +56,25 @@ class Target(NamedTuple):
         return Target(self.memory, self.column_at, at, unit, self.scale)
 
 
-def _task_rows(rows: int, blocks: int, alone: bool) -> int:
-    """Rows per task: large, so that a panel serves many, but as many tasks for every thread."""
-    if rows <= PACKED:
-        return PACKED
-    threads = 1 if alone else numba.get_num_threads()
-    down = max(-(-2 * threads // blocks), -(-rows // MAX_TASK_ROWS))
-    while down * blocks % threads:
-        down += 1
-    return -(-rows // (down * PACKED)) * PACKED
+@lru_cache(maxsize=4096)
+def cut_tasks(rows: int, blocks: int, products: int, threads: int) -> tuple[int, int]:
+    """Return (rows of a task, parts of k), for the least time until the last thread is done.
+
+    Parts of k only where they win clearly: they may have to be done again (see `fast.run_task`).
+    """
+    tiles, least = -(-rows // PACKED), -(-rows // MAX_TASK_ROWS)
+    best = PACKED, 1
+    cost = float("inf")
+    for down in range(least, min(tiles, max(least, 4 * threads // blocks + 1)) + 1):
+        task_rows = -(-tiles // down) * PACKED
+        tasks = -(-rows // task_rows) * blocks
+        here = -(-tasks // threads) * (min(rows, task_rows) + EXPAND_ROWS)
+        if here < cost:
+            best, cost = (task_rows, 1), here
+        parts = min(-(-threads // tasks), products // PART_PRODUCTS)
+        if parts > 1 and PART_COST * here / parts < cost:
+            best, cost = (task_rows, parts), PART_COST * here / parts
+    return best
 
 
 def gemm_terms(
@@ -151,7 +165,7 @@ def _slab(
     alone: bool,
 ) -> int:
     """`gemm_terms` for some rows and columns: `slab_products` of k at a time, then the result."""
-    global replayed_rows
+    global replayed_rows, repeated_parts
     rows, columns, products = a.row_at.size, b.row_at.size, a.k_at.size
     zeroward = accumulator.rounding == "toward_zero"
     plan = _plan(
@@ -159,19 +173,24 @@ def _slab(
     )
     blocks, _, width = plan.shape
     size = plan.room[0]
-    acc, flags = scratch("sums", size, terms.limits.dtype), scratch("flags", size, np.uint8)
+    threads = 1 if alone else numba.get_num_threads()
+    task_rows, parts = cut_tasks(rows, blocks, min(products, plan.most), threads)
+    acc = scratch("sums", parts * size, terms.limits.dtype)
+    flags = scratch("flags", parts * size, np.uint8)
     room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)
     left = a.memory, a.row_at, a.k_at, *reading_of(a)
     right = b.memory, b.row_at, b.k_at, *reading_of(b)
-    sizes = plan.most, _task_rows(rows, blocks, alone), width, alone
-    replayed: int = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
+    sizes = plan.most, task_rows, parts, width, alone
+    counts = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
+    replayed, again = int(counts[0]), int(counts[1])
     replayed_rows += replayed
+    repeated_parts += again
     scale = 0.0 if target.scale is None else target.scale
     where = target.unit, target.row_at, target.column_at
-    finish(acc.reshape(plan.shape), terms.constants, *where, scale, target.memory, alone)
+    finish(acc[:size].reshape(plan.shape), terms.constants, *where, scale, target.memory, alone)
     if not replayed:
         return 0
-    return int(count_left(flags.reshape(plan.shape), rows, columns, terms.bins))
+    return int(count_left(flags[:size].reshape(plan.shape), rows, columns, terms.bins))
 
 
 class _Plan(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .bounds import PACKED
-from .gather import ALONG_K, ALONG_ROWS, IN_PLACE, Int64, Reading, fewer_runs
+from .gather import ALONG_K, IN_PLACE, Int64, Pattern, Reading
 from .inner import inner
 from .moves import SPAN
 from .operands import Codes
@@ -17,13 +17,18 @@ def reading_of(codes: Codes) -> tuple[Reading, Int64]:
     row_step, k_step = codes.steps
     if row_step is not None and k_step is not None:
         return (IN_PLACE, row_step, k_step), codes.row_at[:0]
-    along_k, runs = fewer_runs(codes.row_at, codes.k_at)
-    return (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
+    return Pattern(codes.row_at, codes.k_at).reading
 
 
 def prepared(codes: Codes) -> Codes:
     """The same codes, of which parts need not find out again how they are read."""
     return codes._replace(reading=reading_of(codes))
+
+
+@inner
+def runs_of_part(reading, runs, first, last):  # type: ignore[no-untyped-def]
+    """The runs of products first..last - 1, of those that `reading_of` gives for all."""
+    return runs[first:last] if reading[0] == ALONG_K else runs
 
 
 @inner

@@ -8,95 +8,23 @@ channel, kernel row, kernel column of the flipped kernel, over the errors spread
 zero codes between them.
 """
 
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..kernels import Gathered, Place, with_code
+from ..kernels import with_code
 from ..lns.array import CodeArray
 from ..lns.checks import require_kind
 from ..lns.format import LNSFormat
 from .blocks import keep, turned
 from .checks import conv_sizes
+from .images import Array, Codes, Pads, Pair, Shape, channels, image_place, padded, patches, spread
 from .layer_checks import build, require_float32
 from .layers import Mapped, run_backward
 from .recipe import Recipe
-
-Codes = npt.NDArray[Any]
-Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
-Pair = tuple[int, int]
-Shape = tuple[Pair, Pair, Pair]  # kernel, stride, dilation
-Places = npt.NDArray[np.int64]
-Array = npt.NDArray[np.float32]
-
-
-def padded(code: Codes, pads: Pads) -> Codes:
-    """Return codes (N, C, H, W), contiguous, with zero codes added; a negative pad crops."""
-    (top, bottom), (left, right) = pads
-    height, width = code.shape[2:]
-    code = code[
-        :, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)
-    ]
-    top, bottom, left, right = (max(side, 0) for side in (top, bottom, left, right))
-    if not (top or bottom or left or right):
-        return np.ascontiguousarray(code)
-    n, c, height, width = code.shape
-    wide = np.zeros((n, c, top + height + bottom, left + width + right), code.dtype)
-    wide[:, :, top : top + height, left : left + width] = code
-    return wide
-
-
-@lru_cache(maxsize=64)
-def positions(images: int, image_step: int, out: Pair, row_step: int, step: int) -> Places:
-    """Offsets of (image, row, column): image * image_step + row * row_step + column * step."""
-    n, y, x = np.ogrid[:images, : out[0], : out[1]]
-    at: Places = (n * image_step + y * row_step + x * step).reshape(-1).astype(np.int64)
-    return at
-
-
-def patches(code: Codes, array: CodeArray, shape: Shape, first: int, count: int) -> Gathered:
-    """The matrix (N * OH * OW, count * KH * KW) of padded codes (N, C, H, W), from channel `first`.
-
-    array: the codes' format and scale.
-    """
-    n, c, height, width = code.shape
-    (kernel, stride, dilation) = shape
-    out = tuple(
-        (size - d * (k - 1) - 1) // s + 1
-        for size, k, s, d in zip((height, width), kernel, stride, dilation, strict=True)
-    )
-    plane = height * width
-    rows = positions(n, c * plane, (out[0], out[1]), stride[0] * width, stride[1])
-    k_at = positions(count, plane, kernel, dilation[0] * width, dilation[1]) + first * plane
-    return Gathered(with_code(array, code), rows, k_at)
-
-
-def image_place(memory: Array, first: int, count: int) -> Place:
-    """Where (N * H * W, count) goes in images (N, C, H, W), from channel `first`."""
-    n, c, height, width = memory.shape
-    rows = positions(n, c * height * width, (height, width), width, 1)
-    columns = (first + np.arange(count)) * (height * width)
-    return Place(memory.reshape(-1), rows, columns, False)
-
-
-def spread(code: Codes, stride: Pair, extra: Pair) -> Codes:
-    """Return errors (N, C, OH, OW) with stride - 1 zero codes between and `extra` at the end."""
-    n, c, height, width = code.shape
-    if stride == (1, 1) and extra == (0, 0):
-        return code
-    wide = np.zeros(
-        (n, c, (height - 1) * stride[0] + 1 + extra[0], (width - 1) * stride[1] + 1 + extra[1]),
-        code.dtype,
-    )
-    wide[
-        :, :, : (height - 1) * stride[0] + 1 : stride[0], : (width - 1) * stride[1] + 1 : stride[1]
-    ] = code
-    return wide
 
 
 class ConvFunction(torch.autograd.Function):
@@ -132,18 +60,15 @@ class ConvFunction(torch.autograd.Function):
 def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
     """Errors (C_out, N * OH * OW) times patches (N * OH * OW, C * KH * KW), group by group."""
     layer: Conv2d = ctx.layer
-    n, channels, height, width = error.shape
-    plane = height * width
-    k_at = positions(n, channels * plane, (height, width), width, 1)
     activation, wide = turned(ctx, "activation", "dw"), ctx.padded
     if activation is not ctx.activation:
         wide = padded(activation.code, layer.pads())
     parts = []
     for g, w in enumerate(layer.split(ctx.weight.code)):
         inputs, outputs = w.shape[1], w.shape[0]
-        rows = (g * outputs + np.arange(outputs)) * plane
+        errors = channels(error, g * outputs, outputs)
         columns = patches(wide, activation, layer.shape, g * inputs, inputs)
-        parts.append(layer.gemm("dw", Gathered(error, rows, k_at), columns))
+        parts.append(layer.gemm("dw", errors, columns))
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return whole.reshape(ctx.weight.shape)
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lnsim.kernels import (
     Gathered,
+    Pattern,
     Place,
     bins,
     cpu,
@@ -525,6 +526,25 @@ def test_gathered_operands_stay_within_their_codes(
         Gathered(array, np.array(rows, np.int64), np.array(k_at, np.int64))
 
 
+def test_a_pattern_serves_several_matrices() -> None:
+    """With the same result as offsets of each one's own; it must be of these very offsets."""
+    row_at, k_at = np.arange(12, dtype=np.int64) * 3, np.arange(30, dtype=np.int64)
+    pattern = Pattern(row_at, k_at)
+    for seed in (1, 2):
+        whole, b = random_array("lns", (80,), seed), random_array("lns", (30, 9), 3)
+        shared, own = Gathered.of(whole, pattern), Gathered(whole, row_at, k_at)
+        np.testing.assert_array_equal(
+            matmul_counted(shared, b, Datapath())[0], matmul_counted(own, b, Datapath())[0]
+        )
+        assert shared.T.pattern is pattern
+    with pytest.raises(ValueError, match="pattern must hold the row_at and k_at given"):
+        Gathered(whole, row_at.copy(), k_at, pattern=pattern)
+    with pytest.raises(TypeError, match="pattern must be of type Pattern, got tuple"):
+        Gathered.of(whole, (row_at, k_at))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"must lie within the 40 codes, got 0 to 62"):
+        Gathered.of(random_array("lns", (40,), 1), pattern)
+
+
 @pytest.mark.parametrize("offsets", [(0, 0), (-24, 40), (3, 0), (2000, 2000), "rows"], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_real_results_are_the_accumulators_values_rounded_once(name: str, offsets: Any) -> None:
@@ -606,15 +626,95 @@ def test_slabs_of_gathered_rows_read_their_own_runs(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("rows", "blocks", "threads", "size"),
-    [(60, 1, 2, 64), (128, 4, 1, 128), (5000, 1, 1, 1024), (5000, 1, 2, 896), (3000, 3, 4, 768)],
+    ("rows", "blocks", "products", "threads", "cut"),
+    [
+        (60, 1, 2000, 1, (64, 1)),
+        (60, 1, 400, 2, (64, 1)),  # parts of 200 products would be too short
+        (60, 1, 2000, 2, (64, 2)),
+        (144, 1, 7000, 2, (192, 2)),
+        (256, 1, 7000, 2, (128, 1)),
+        (60, 2, 7000, 16, (64, 8)),
+        (128, 4, 2000, 1, (128, 1)),
+        (5000, 1, 2000, 1, (1024, 1)),
+        (5000, 1, 2000, 2, (640, 1)),
+        (3000, 3, 2000, 4, (768, 1)),
+    ],
 )
-def test_every_thread_gets_as_many_tasks(
-    rows: int, blocks: int, threads: int, size: int, monkeypatch: pytest.MonkeyPatch
+def test_every_thread_gets_as_much_to_do(
+    rows: int, blocks: int, products: int, threads: int, cut: tuple[int, int]
 ) -> None:
-    """Five tasks of 1024 rows would leave the second thread idle at the end: six smaller ones."""
-    monkeypatch.setattr(numba, "get_num_threads", lambda: threads)
-    assert product._task_rows(rows, blocks, threads == 1) == size
+    """Five tasks of 1024 rows would leave the second thread idle at the end: six smaller ones.
+
+    Few rows are not cut, since the columns' terms are made for every task: k is.
+    """
+    assert product.cut_tasks(rows, blocks, products, threads) == cut
+
+
+def in_parts(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have products be computed in so many parts of k, of tasks of 64 rows."""
+    monkeypatch.setattr(product, "cut_tasks", lambda *_: (64, parts))
+
+
+PARTED: dict[str, Any] = {
+    "saturate": Datapath(),
+    "toward-zero": Datapath(accumulator=Accumulator(rounding="toward_zero")),
+    "groups": Datapath(accumulator=Accumulator(lanes=5)),
+    "long-groups": Datapath(accumulator=Accumulator(lanes=40)),
+    "wrap": Datapath(accumulator=Accumulator(overflow="wrap")),
+    "narrow": Datapath(accumulator=Accumulator(bits=12, guard=2)),
+    "wide": Datapath(accumulator=Accumulator(bits=40, guard=2)),
+    "bins": Datapath(Antilog(4), Accumulator(style="bins", guard=0)),
+}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+@pytest.mark.parametrize("name", PARTED)
+def test_parts_of_k_give_the_same_sums(
+    name: str, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Added up where no sum can have left its range, else done again one product after the other:
+    for sums that never do, that do at once, that do late and come back, and that do soon."""
+    in_parts(parts, monkeypatch)
+    rng = np.random.default_rng(parts)
+    a = encoded(rng.standard_normal((70, 400)))
+    b = rng.standard_normal((400, 70))
+    rising, late, soon = rng.random((400, 70)), b * 0.1, b * 0.1
+    late[200:300], late[300:] = np.abs(late[200:300]) * 10, -np.abs(late[300:]) * 10
+    soon[:60], soon[60:120] = np.abs(soon[:60]) * 20, -np.abs(soon[60:120]) * 20
+    positive = encoded(rng.random((70, 400)))
+    left = []
+    for one, other in ((a, b * 1e-6), (a, b), (positive, rising), (positive, late), (a, soon)):
+        left.append(replays(one, encoded(other), PARTED[name])[1])
+    if name in ("saturate", "narrow", "wrap"):
+        assert left[2] > 0
+
+
+def test_parts_of_k_are_done_again_where_they_cannot_be_added_and_only_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Terms of 2^14 under a top of 2^23, the second part from term 360 on: it is added where it
+    begins at most half way up (256 terms) and itself moves by less than that."""
+    in_parts(2, monkeypatch)
+
+    def again(*runs: int) -> tuple[int, int]:
+        """(parts done again, outputs that left the range): 720 terms up or down, rest in turns."""
+        signs = np.tile([1, -1], 360)
+        for part, run in zip((0, 360), runs, strict=True):
+            signs[part : part + abs(run)] = np.sign(run)
+        code = np.where(signs < 0, 128 + 108, 108).astype(np.uint8)
+        ones = LNSArray(np.full((5, 720), 108, np.uint8), 0, LNS8)
+        assert matmul_counted(ones[:, :1], ones[:1].T[:1], Datapath())[0][0, 0] == 2**14
+        before = product.repeated_parts
+        overflowed = replays(ones, LNSArray(code[:, None], 0, LNS8), Datapath())[1]
+        return product.repeated_parts - before, overflowed
+
+    assert again(0, 0) == (0, 0)
+    assert again(250, 220) == (0, 0)
+    assert again(-250, -220) == (0, 0)
+    assert again(260, 0) == (1, 0)
+    assert again(-260, 0) == (1, 0)
+    assert again(0, 260) == (1, 0)
+    assert again(250, 262) == (1, 5)
 
 
 @settings(deadline=None, max_examples=60)

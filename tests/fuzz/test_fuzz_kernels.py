@@ -117,6 +117,12 @@ def for_gathered(draw: st.DrawFn) -> Spec:
     return {"array": array, "row_at": draw(at), "k_at": draw(at), "transposed": draw(st.booleans())}
 
 
+def for_pattern(draw: st.DrawFn) -> Spec:
+    """Offsets of a Pattern."""
+    at = st.lists(st.integers(-2, 7), max_size=4).map(lambda x: np.array(x, np.int64))
+    return {"row_at": draw(at), "k_at": draw(at)}
+
+
 def for_with_code(draw: st.DrawFn) -> Spec:
     """Arguments of with_code."""
     array = draw(wild.code_arrays(lns.LNS8, (4,), 3))
@@ -140,6 +146,7 @@ CALLS: dict[str, Callable[[st.DrawFn], Spec]] = {
     "plain_array": lambda draw: {"operand": draw(wild.code_arrays())},
     "with_code": for_with_code,
     "Gathered": for_gathered,
+    "Pattern": for_pattern,
 }
 NOT_CALLED = {"EncodeCounts", "Matrix", "Place", "evenly"}  # `evenly` by a test of its own: memory
 

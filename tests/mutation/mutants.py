@@ -303,4 +303,18 @@ MUTANTS = (
         _in("kernels_fast"),
         "a slab reads its gathered rows in the runs of the first",
     ),
+    Mutant(
+        "kernels/fast.py", "if bound[g] + top // 2 > top:", "if bound[g] > top:",
+        _in("kernels_fast"),
+        "a part of k is added to sums that it may carry out of the range",
+    ),
+    Mutant(
+        "kernels/fast.py", "top // 2 if trial else top,", "top,", _in("kernels_fast"),
+        "a part of k may move a sum by more than half the range",
+    ),
+    Mutant(
+        "kernels/packing.py", "place = base + (k0 - begin) * k_step",
+        "place = base + k0 * k_step", _in("kernels_fast"),
+        "a packing task reads the codes of the first products",
+    ),
 )  # fmt: skip
