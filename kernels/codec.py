@@ -23,7 +23,7 @@ from .threads import parallel, tasks
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _FORMATS = LNSFormat, FloatFormat, IntFormat
-_GRAIN = 32 * CHUNK  # elements that make a thread worth waking
+_GRAIN = 16 * CHUNK  # elements that make a thread worth waking
 _FLOAT, _INT = Struct("f"), Struct("i")  # of one size: a float32 from its bits
 
 

@@ -32,8 +32,8 @@ Counted = tuple[Any, int]
 # AVX-512 server and one with AVX2.
 _EXPAND_COST = 4
 
-# Products that make a thread worth waking: some 150 microseconds on one core.
-_FAST_GRAIN = 1 << 22
+# Products that make a thread worth waking: some 75 microseconds on one core.
+_FAST_GRAIN = 1 << 21
 _SLOW_GRAIN = 1 << 16
 
 

@@ -21,6 +21,7 @@ from .terms import TermTable, stride
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
 EXPAND_ROWS = 32  # rows that take as long as to expand b for a task
 PART_PRODUCTS = 256  # of a part of k, at least
+PARTS_BYTES = 20 << 20  # of the state of all parts, at most: as much as the least slab may have
 PART_COST = 1.25  # what parts of k must win to be worth that they may be done twice
 # What a slab should hold, in bytes: accumulators with their flags, words of a, packed b. They are
 # written and read again soon: while they are still in a cache, if that is as little. The least
@@ -175,6 +176,7 @@ def _slab(
     size = plan.room[0]
     threads = 1 if alone else numba.get_num_threads()
     task_rows, parts = cut_tasks(rows, blocks, min(products, plan.most), threads)
+    parts = max(1, min(parts, PARTS_BYTES // (size * (terms.limits.itemsize + 1))))
     acc = scratch("sums", parts * size, terms.limits.dtype)
     flags = scratch("flags", parts * size, np.uint8)
     room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)

@@ -227,7 +227,7 @@ class LinearFunction(torch.autograd.Function):
         keep(ctx, activation=x.detach().numpy(), weight=weight.detach().numpy())
         ctx.has_bias = bias is not None
         y = torch.from_numpy(layer.gemm("forward", ctx.activation, ctx.weight.T))
-        return y if bias is None else y + bias
+        return y if bias is None else y.add_(bias)
 
     @staticmethod
     @once_differentiable

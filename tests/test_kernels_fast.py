@@ -715,6 +715,9 @@ def test_parts_of_k_are_done_again_where_they_cannot_be_added_and_only_there(
     assert again(-260, 0) == (1, 0)
     assert again(0, 260) == (1, 0)
     assert again(250, 262) == (1, 5)
+    monkeypatch.setattr(product, "PARTS_BYTES", 1)  # no room for the sums of a second part
+    assert again(260, 0) == (0, 0)
+    assert again(250, 262) == (0, 5)
 
 
 @settings(deadline=None, max_examples=60)
