@@ -7,6 +7,8 @@ held. A bound on |sum| rides along with PACKED rows; while bound + (the largest 
 add) stays inside W bits nothing can saturate or wrap, whatever the order, so the plain adds are
 exact. Where the bound fails, it is measured afresh and the chunk's growth taken from the row's own
 factors; where that fails too, the chunk is replayed group by group with the exact clamp or wrap.
+
+Where rows are few and k is long, a task is also a part of k: see `run_task`.
 """
 
 import numpy as np
@@ -162,7 +164,8 @@ def _first_chunk(fold, group, part, parts):  # type: ignore[no-untyped-def]
 def _follow(whole, part, width, top):  # type: ignore[no-untyped-def]
     """Add the sums of a trial to those before it, unless one may have left its range on the way.
 
-    Whether they were added. Every sum of a trial was at most top // 2, after each of its products.
+    Whether they were added. Every sum of a trial was at most top // 2 wherever the datapath would
+    have looked at it: after each group of products.
     """
     keep_apart()
     far, _, bound = whole
@@ -236,6 +239,8 @@ def run_task(  # type: ignore[no-untyped-def]
         c0, c1 = _first_chunk(fold, group, part, parts), _first_chunk(fold, group, part + 1, parts)
         near = aligned(here[0].size, here[0])
         fill(near, 0, near.size, start_of(near))
+        near_bound = np.zeros(here[2].size, np.int64)
+        peaks = peaks_of(left, first, last, left_ceiling, right[block], start[c0], start[c1])
         set_rounding(DOWN)
         counts[0, number] = _tile(
             words,
@@ -244,7 +249,7 @@ def run_task(  # type: ignore[no-untyped-def]
             width,
             index[block],
             reaches[c0:],
-            peaks_of(left, first, last, left_ceiling, right[block], start[c0], start[c1]),
+            peaks,
             right[block],
             tables,
             (start[c0 : c1 + 1], fold[c0:c1]),
@@ -255,7 +260,7 @@ def run_task(  # type: ignore[no-untyped-def]
                 np.int64(chain),
             ),
             zeroward,
-            (near, here[0], np.zeros(here[2].size, np.int64), here[2]),
+            (near, here[0], near_bound, here[2]),
             here[1],
             trial,
         )

@@ -37,39 +37,76 @@ def _runs_of(at):  # type: ignore[no-untyped-def]
 class Pattern:
     """Where the elements of a matrix lie, (i, k) at row_at[i] + k_at[k], and what follows from it.
 
-    row_at: (M,), k_at: (K,), int64; not to be written to afterwards, since what is found out about
-    them is kept. One pattern may serve any number of :class:`Gathered` matrices.
+    row_at: (M,), k_at: (K,), int64, C-contiguous, else TypeError or ValueError; not to be written
+    to afterwards, since what is found out about them is kept. One pattern may serve any number of
+    :class:`Gathered` matrices.
     """
 
-    __slots__ = ("_flipped", "_reading", "first", "k_at", "last", "row_at")
+    __slots__ = ("_ends", "_k_at", "_reading", "_row_at")
 
     def __init__(self, row_at: Int64, k_at: Int64) -> None:
-        for at in (row_at, k_at):
+        for name, at in (("row_at", row_at), ("k_at", k_at)):
             if not isinstance(at, np.ndarray) or at.ndim != 1 or at.dtype != np.int64:
                 got = f"{at.ndim}-d {at.dtype}" if isinstance(at, np.ndarray) else repr(at)
-                raise TypeError(f"row_at and k_at must be 1-dimensional int64, got {got}")
-        self.row_at, self.k_at = row_at, k_at
-        #: The lowest place.
-        self.first = sum(int(at.min()) if at.size else 0 for at in (row_at, k_at))
-        #: The highest place.
-        self.last = sum(int(at.max()) if at.size else 0 for at in (row_at, k_at))
-        self._reading: tuple[Reading, Int64] | None = None
-        self._flipped: Pattern | None = None
+                raise TypeError(f"{name} must be 1-dimensional int64, got {got}")
+            if not at.flags.c_contiguous:
+                raise ValueError(f"{name} must be C-contiguous, got strides {at.strides}")
+        least, most = (
+            sum(int(find(at)) for at in (row_at, k_at) if at.size) for find in (np.min, np.max)
+        )
+        self._set(row_at, k_at, (least, most), None)
+
+    def _set(
+        self,
+        row_at: Int64,
+        k_at: Int64,
+        ends: tuple[int, int],
+        reading: tuple[Reading, Int64] | None,
+    ) -> "Pattern":
+        self._row_at, self._k_at, self._ends, self._reading = row_at, k_at, ends, reading
+        return self
+
+    @property
+    def row_at(self) -> Int64:
+        """Offsets of the rows, (M,)."""
+        return self._row_at
+
+    @property
+    def k_at(self) -> Int64:
+        """Offsets of the columns, (K,)."""
+        return self._k_at
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest place and the highest."""
+        return self._ends
 
     @property
     def reading(self) -> tuple[Reading, Int64]:
         """(how to read the matrix, the runs along which it is copied)."""
         if self._reading is None:
-            along_k, runs = fewer_runs(self.row_at, self.k_at)
+            along_k, runs = fewer_runs(self._row_at, self._k_at)
             self._reading = (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
         return self._reading
 
-    @property
     def flipped(self) -> "Pattern":
-        """The transposed matrix's."""
-        if self._flipped is None:
-            self._flipped = Pattern(self.k_at, self.row_at)
-        return self._flipped
+        """Return the transposed matrix's, which is copied along the same runs."""
+        (way, *steps), runs = self.reading
+        other = ALONG_ROWS if way == ALONG_K else ALONG_K
+        reading = (other, steps[0], steps[1]), runs
+        return Pattern.__new__(Pattern)._set(self._k_at, self._row_at, self._ends, reading)
+
+    def shifted(self, by: int) -> "Pattern":
+        """Return the pattern of a matrix that lies `by` elements further on, with the same runs."""
+        if not by:
+            return self
+        row_at, k_at = self._row_at, self._k_at
+        if row_at.size < k_at.size:
+            row_at = row_at + by
+        else:
+            k_at = k_at + by
+        ends = self._ends[0] + by, self._ends[1] + by
+        return Pattern.__new__(Pattern)._set(row_at, k_at, ends, self.reading)
 
 
 def fewer_runs(row_at: Int64, k_at: Int64) -> tuple[bool, Int64]:

@@ -24,7 +24,7 @@ class Codes(NamedTuple):
     memory: npt.NDArray[Any]  #: 1-D C-contiguous, unsigned
     row_at: Int64  #: (rows,)
     k_at: Int64  #: (K,)
-    steps: tuple[int | None, int | None] = (None, None)  #: of row_at and k_at, where even
+    steps: tuple[int, int] = (0, 0)  #: of row_at and k_at, where there is no `reading`
     reading: tuple[Reading, Int64] | None = None  #: `spans.reading_of`, once it was asked for
 
     def rows(self, part: slice) -> "Codes":
@@ -41,22 +41,31 @@ class Gathered:
 
     array: any shape, C-contiguous codes, one offset for the whole tensor. It may take the place of
     an array in `matmul`: as the left operand it is (M, K); `.T` is the right operand (K, M).
-    pattern: of row_at and k_at, see `of`; made of them where it is not given.
+    row_at, k_at: as :class:`Pattern` takes them. ValueError where a place is outside the codes.
     """
 
     array: CodeArray
     row_at: Int64
     k_at: Int64
     transposed: bool = False
-    pattern: Pattern = field(default=None, repr=False)  # type: ignore[assignment]
-
-    @classmethod
-    def of(cls, array: CodeArray, pattern: Pattern) -> "Gathered":
-        """The matrix of a pattern: what the pattern knows is not found out for every matrix."""
-        require_kind("pattern", pattern, Pattern)
-        return cls(array, pattern.row_at, pattern.k_at, pattern=pattern)
+    pattern: Pattern = field(init=False, repr=False)  #: of row_at and k_at
 
     def __post_init__(self) -> None:
+        self._set(Pattern(self.row_at, self.k_at))
+
+    @classmethod
+    def of(cls, array: CodeArray, pattern: Pattern, transposed: bool = False) -> "Gathered":
+        """The matrix of a pattern: what the pattern knows is not found out for every matrix."""
+        require_kind("pattern", pattern, Pattern)
+        made = object.__new__(cls)
+        fields = array, pattern.row_at, pattern.k_at, transposed
+        for name, value in zip(("array", "row_at", "k_at", "transposed"), fields, strict=True):
+            object.__setattr__(made, name, value)
+        made._set(pattern)
+        return made
+
+    def _set(self, pattern: Pattern) -> None:
+        """Check the array, and that the pattern lies within it."""
         _require_codes(self.array)
         if not isinstance(self.array.offset, int):
             raise ValueError(
@@ -64,17 +73,12 @@ class Gathered:
             )
         if not self.array.code.flags.c_contiguous:
             raise ValueError(f"array must be C-contiguous, got strides {self.array.code.strides}")
-        if self.pattern is None:
-            object.__setattr__(self, "pattern", Pattern(self.row_at, self.k_at))
-        pattern = self.pattern
-        require_kind("pattern", pattern, Pattern)
-        if pattern.row_at is not self.row_at or pattern.k_at is not self.k_at:
-            raise ValueError("pattern must hold the row_at and k_at given, got one of other arrays")
-        if pattern.first < 0 or (self.size and pattern.last >= self.array.size):
+        first, last = pattern.ends
+        if first < 0 or (self.size and last >= self.array.size):
             raise ValueError(
-                f"row_at + k_at must lie within the {self.array.size} codes, "
-                f"got {pattern.first} to {pattern.last}"
+                f"row_at + k_at must lie within the {self.array.size} codes, got {first} to {last}"
             )
+        object.__setattr__(self, "pattern", pattern)
 
     @property
     def fmt(self) -> Format:
@@ -105,7 +109,7 @@ class Gathered:
     @property
     def T(self) -> "Gathered":  # noqa: N802
         """The transposed matrix, same codes."""
-        return Gathered(self.array, self.row_at, self.k_at, not self.transposed, self.pattern)
+        return Gathered.of(self.array, self.pattern, not self.transposed)
 
     def gathered(self) -> CodeArray:
         """Return the matrix as an array of its own (a copy)."""
@@ -169,7 +173,7 @@ def _codes(operand: Matrix, transposed: bool) -> Codes:
     if isinstance(operand, Gathered):
         memory = _unsigned(operand.array.code).reshape(-1)
         same = operand.transposed == transposed
-        pattern = operand.pattern if same else operand.pattern.flipped
+        pattern = operand.pattern if same else operand.pattern.flipped()
         return Codes(memory, pattern.row_at, pattern.k_at, reading=pattern.reading)
     code = operand.code.T if transposed else operand.code
     rows, products = code.shape

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..lns.datapath import Accumulator
 from .bounds import PACKED
+from .cache import PLAIN
 from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
 from .operands import Codes
@@ -20,7 +21,7 @@ from .terms import TermTable, stride
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
 EXPAND_ROWS = 32  # rows that take as long as to expand b for a task
-PART_PRODUCTS = 256  # of a part of k, at least
+PART_PRODUCTS = 256  # of a part of k, on the average of a slab, at least
 PARTS_BYTES = 20 << 20  # of the state of all parts, at most: as much as the least slab may have
 PART_COST = 1.25  # what parts of k must win to be worth that they may be done twice
 # What a slab should hold, in bytes: accumulators with their flags, words of a, packed b. They are
@@ -69,12 +70,11 @@ def cut_tasks(rows: int, blocks: int, products: int, threads: int) -> tuple[int,
     for down in range(least, min(tiles, max(least, 4 * threads // blocks + 1)) + 1):
         task_rows = -(-tiles // down) * PACKED
         tasks = -(-rows // task_rows) * blocks
-        here = -(-tasks // threads) * (min(rows, task_rows) + EXPAND_ROWS)
-        if here < cost:
-            best, cost = (task_rows, 1), here
-        parts = min(-(-threads // tasks), products // PART_PRODUCTS)
-        if parts > 1 and PART_COST * here / parts < cost:
-            best, cost = (task_rows, parts), PART_COST * here / parts
+        for parts in range(1, max(1, min(threads, products // PART_PRODUCTS)) + 1):
+            rounds = -(-tasks * parts // threads) / parts
+            here = rounds * (min(rows, task_rows) + EXPAND_ROWS) * (PART_COST if parts > 1 else 1)
+            if here < cost:
+                best, cost = (task_rows, parts), here
     return best
 
 
@@ -174,7 +174,7 @@ def _slab(
     )
     blocks, _, width = plan.shape
     size = plan.room[0]
-    threads = 1 if alone else numba.get_num_threads()
+    threads = 1 if alone or PLAIN else numba.get_num_threads()  # plain loops run one by one
     task_rows, parts = cut_tasks(rows, blocks, min(products, plan.most), threads)
     parts = max(1, min(parts, PARTS_BYTES // (size * (terms.limits.itemsize + 1))))
     acc = scratch("sums", parts * size, terms.limits.dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .bounds import PACKED
-from .gather import ALONG_K, IN_PLACE, Int64, Pattern, Reading
+from .gather import ALONG_K, IN_PLACE, Int64, Reading
 from .inner import inner
 from .moves import SPAN
 from .operands import Codes
@@ -14,10 +14,7 @@ def reading_of(codes: Codes) -> tuple[Reading, Int64]:
     """Return (how to read the codes, the runs along which they are copied)."""
     if codes.reading is not None:
         return codes.reading
-    row_step, k_step = codes.steps
-    if row_step is not None and k_step is not None:
-        return (IN_PLACE, row_step, k_step), codes.row_at[:0]
-    return Pattern(codes.row_at, codes.k_at).reading
+    return (IN_PLACE, *codes.steps), codes.row_at[:0]
 
 
 def prepared(codes: Codes) -> Codes:

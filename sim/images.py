@@ -41,9 +41,14 @@ def positions(images: int, image_step: int, out: Pair, row_step: int, step: int)
     return at
 
 
+def _plane(sizes: tuple[int, ...]) -> int:
+    """Elements of one channel of one image of (N, C, H, W)."""
+    return sizes[2] * sizes[3]
+
+
 @lru_cache(maxsize=64)
-def _patch_pattern(sizes: tuple[int, ...], shape: Shape, first: int, count: int) -> Pattern:
-    """Where the patches of (N, C, H, W) lie: see `patches`."""
+def _patch_pattern(sizes: tuple[int, ...], shape: Shape, count: int) -> Pattern:
+    """Where the patches of the first channels of (N, C, H, W) lie: see `patches`."""
     n, c, height, width = sizes
     (kernel, stride, dilation) = shape
     out = tuple(
@@ -52,16 +57,16 @@ def _patch_pattern(sizes: tuple[int, ...], shape: Shape, first: int, count: int)
     )
     plane = height * width
     rows = positions(n, c * plane, (out[0], out[1]), stride[0] * width, stride[1])
-    k_at = positions(count, plane, kernel, dilation[0] * width, dilation[1]) + first * plane
+    k_at = positions(count, plane, kernel, dilation[0] * width, dilation[1])
     return Pattern(rows, k_at)
 
 
 @lru_cache(maxsize=64)
-def _channel_pattern(sizes: tuple[int, ...], first: int, count: int) -> Pattern:
-    """Where the channels of (N, C, H, W) lie: see `channels`."""
+def _channel_pattern(sizes: tuple[int, ...], count: int) -> Pattern:
+    """Where the first channels of (N, C, H, W) lie: see `channels`."""
     n, c, height, width = sizes
     plane = height * width
-    rows = (first + np.arange(count)) * plane
+    rows = np.arange(count) * plane
     return Pattern(rows, positions(n, c * plane, (height, width), width, 1))
 
 
@@ -70,12 +75,14 @@ def patches(code: Codes, array: CodeArray, shape: Shape, first: int, count: int)
 
     array: the codes' format and scale.
     """
-    return Gathered.of(with_code(array, code), _patch_pattern(code.shape, shape, first, count))
+    pattern = _patch_pattern(code.shape, shape, count)
+    return Gathered.of(with_code(array, code), pattern.shifted(first * _plane(code.shape)))
 
 
 def channels(array: CodeArray, first: int, count: int) -> Gathered:
     """The matrix (count, N * H * W) of codes (N, C, H, W), from channel `first`."""
-    return Gathered.of(array, _channel_pattern(array.shape, first, count))
+    pattern = _channel_pattern(array.shape, count)
+    return Gathered.of(array, pattern.shifted(first * _plane(array.shape)))
 
 
 def image_place(memory: Array, first: int, count: int) -> Place:

@@ -1,6 +1,7 @@
 """The fast kernel's own promises: replays, operands and results in place, memory, fallback."""
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from lnsim.kernels import (
 from lnsim.kernels.bounds import largest_of
 from lnsim.kernels.cpu import wide_product
 from lnsim.kernels.emit import START_BITS
+from lnsim.kernels.gather import ALONG_K, ALONG_ROWS
 from lnsim.kernels.terms import term_table
 from lnsim.kernels.threads import tasks
 from lnsim.kernels.which import for_each, move, peak, reach
@@ -527,22 +529,65 @@ def test_gathered_operands_stay_within_their_codes(
 
 
 def test_a_pattern_serves_several_matrices() -> None:
-    """With the same result as offsets of each one's own; it must be of these very offsets."""
+    """With the same result as offsets of each one's own, shifted or not."""
     row_at, k_at = np.arange(12, dtype=np.int64) * 3, np.arange(30, dtype=np.int64)
     pattern = Pattern(row_at, k_at)
+    assert pattern.ends == (0, 62)
     for seed in (1, 2):
-        whole, b = random_array("lns", (80,), seed), random_array("lns", (30, 9), 3)
-        shared, own = Gathered.of(whole, pattern), Gathered(whole, row_at, k_at)
-        np.testing.assert_array_equal(
-            matmul_counted(shared, b, Datapath())[0], matmul_counted(own, b, Datapath())[0]
-        )
-        assert shared.T.pattern is pattern
-    with pytest.raises(ValueError, match="pattern must hold the row_at and k_at given"):
-        Gathered(whole, row_at.copy(), k_at, pattern=pattern)
+        whole, b = random_array("lns", (81,), seed), random_array("lns", (30, 9), 3)
+        for by in (0, 17):
+            shared = Gathered.of(whole, pattern.shifted(by))
+            own = Gathered(whole, row_at + by, k_at)
+            assert dataclasses.replace(own, k_at=k_at + 1).pattern.ends == (by + 1, by + 63)
+            for one, other in ((shared, own), (shared.T.T, own.T.T)):
+                np.testing.assert_array_equal(
+                    matmul_counted(one, b, Datapath())[0], matmul_counted(other, b, Datapath())[0]
+                )
+                np.testing.assert_array_equal(
+                    matmul_counted(b.T, one.T, Datapath())[0],
+                    matmul_counted(b.T, other.T, Datapath())[0],
+                )
+    with pytest.raises(ValueError, match=r"must lie within the 81 codes, got 19 to 81$"):
+        Gathered.of(whole, pattern.shifted(19))
+    with pytest.raises(AttributeError):
+        pattern.k_at = k_at * 1000  # type: ignore[misc]
     with pytest.raises(TypeError, match="pattern must be of type Pattern, got tuple"):
         Gathered.of(whole, (row_at, k_at))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"must lie within the 40 codes, got 0 to 62"):
-        Gathered.of(random_array("lns", (40,), 1), pattern)
+
+
+def test_offsets_are_contiguous_integers() -> None:
+    """Kernels read them as they lie in memory."""
+    at = np.arange(20, dtype=np.int64)
+    with pytest.raises(ValueError, match=r"^row_at must be C-contiguous, got strides \(16,\)$"):
+        Pattern(at[::2], at)
+    with pytest.raises(ValueError, match=r"^k_at must be C-contiguous, got strides \(-8,\)$"):
+        Pattern(at, at[::-1])
+    with pytest.raises(TypeError, match=r"^k_at must be 1-dimensional int64, got 1-d int32$"):
+        Pattern(at, at.astype(np.int32))
+    with pytest.raises(TypeError, match=r"^row_at must be 1-dimensional int64, got 3$"):
+        Pattern(3, at)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("products", [1023, 1025, 2100])
+@pytest.mark.parametrize("along_k", [False, True])
+def test_long_gathered_operands_are_packed_in_pieces(products: int, along_k: bool) -> None:
+    """More products than a packing task takes, on either side, in runs along rows or along k."""
+    steps = np.where(np.random.default_rng(products).random(products - 1) < 0.8, 1, 3)
+    k_at = np.concatenate(([0], np.cumsum(steps))).astype(np.int64)
+    row_at = np.arange(70, dtype=np.int64) * int(k_at[-1] + 5)
+    if not along_k:
+        k_at, row_at = np.arange(products, dtype=np.int64) * 83, np.arange(70, dtype=np.int64)
+    pattern = Pattern(row_at, k_at)
+    assert pattern.reading[0][0] == (ALONG_K if along_k else ALONG_ROWS)
+    gathered = Gathered.of(random_array("lns", (pattern.ends[1] + 1,), 1), pattern)
+    copied, b = gathered.gathered(), random_array("lns", (products, 33), 2)
+    for parts in (1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            in_parts(parts, patch)
+            for pair, known in (((gathered, b), (copied, b)), ((b.T, gathered.T), (b.T, copied.T))):
+                got, wanted = matmul_counted(*pair, Datapath()), wide_product(*known, Datapath())
+                np.testing.assert_array_equal(got[0], wanted[0])
+                assert got[1] == wanted[1]
 
 
 @pytest.mark.parametrize("offsets", [(0, 0), (-24, 40), (3, 0), (2000, 2000), "rows"], ids=str)
@@ -634,6 +679,7 @@ def test_slabs_of_gathered_rows_read_their_own_runs(monkeypatch: pytest.MonkeyPa
         (144, 1, 7000, 2, (192, 2)),
         (256, 1, 7000, 2, (128, 1)),
         (60, 2, 7000, 16, (64, 8)),
+        (60, 3, 7000, 4, (64, 4)),  # two parts of three blocks would be two rounds
         (128, 4, 2000, 1, (128, 1)),
         (5000, 1, 2000, 1, (1024, 1)),
         (5000, 1, 2000, 2, (640, 1)),
@@ -643,7 +689,7 @@ def test_slabs_of_gathered_rows_read_their_own_runs(monkeypatch: pytest.MonkeyPa
 def test_every_thread_gets_as_much_to_do(
     rows: int, blocks: int, products: int, threads: int, cut: tuple[int, int]
 ) -> None:
-    """Five tasks of 1024 rows would leave the second thread idle at the end: six smaller ones.
+    """Five tasks of 1024 rows would leave the second thread idle at the end: eight smaller ones.
 
     Few rows are not cut, since the columns' terms are made for every task: k is.
     """
@@ -655,38 +701,81 @@ def in_parts(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "cut_tasks", lambda *_: (64, parts))
 
 
-PARTED: dict[str, Any] = {
-    "saturate": Datapath(),
-    "toward-zero": Datapath(accumulator=Accumulator(rounding="toward_zero")),
-    "groups": Datapath(accumulator=Accumulator(lanes=5)),
-    "long-groups": Datapath(accumulator=Accumulator(lanes=40)),
-    "wrap": Datapath(accumulator=Accumulator(overflow="wrap")),
-    "narrow": Datapath(accumulator=Accumulator(bits=12, guard=2)),
-    "wide": Datapath(accumulator=Accumulator(bits=40, guard=2)),
-    "bins": Datapath(Antilog(4), Accumulator(style="bins", guard=0)),
+PARTED = {
+    "saturate": Accumulator(),
+    "toward-zero": Accumulator(rounding="toward_zero"),
+    "groups": Accumulator(lanes=5),
+    "long-groups": Accumulator(lanes=40),
+    "wrap": Accumulator(overflow="wrap"),
+    "narrow": Accumulator(bits=12, guard=2),
+    "wide": Accumulator(bits=40, guard=2),
+    "wider": Accumulator(bits=44, guard=2),
+    "bins": Accumulator(style="bins", guard=2),
 }
 
 
+def repeats(a: LNSArray, b: LNSArray, rule: Accumulator) -> tuple[int, int]:
+    """(parts of k done again, outputs that left the range); equal to the general kernel."""
+    before = product.repeated_parts
+    overflowed = replays(a, b, Datapath(Antilog(4), rule))[1]
+    return product.repeated_parts - before, overflowed
+
+
+@pytest.mark.parametrize("several_slabs", [False, True])
 @pytest.mark.parametrize("parts", [2, 3, 7])
 @pytest.mark.parametrize("name", PARTED)
 def test_parts_of_k_give_the_same_sums(
-    name: str, parts: int, monkeypatch: pytest.MonkeyPatch
+    name: str, parts: int, several_slabs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Added up where no sum can have left its range, else done again one product after the other:
-    for sums that never do, that do at once, that do late and come back, and that do soon."""
+    for sums that never do, that may, that do at once, that do late and come back, and that do
+    soon. On all threads; in slabs of k where sums go on from one to the next."""
     in_parts(parts, monkeypatch)
-    rng = np.random.default_rng(parts)
-    a = encoded(rng.standard_normal((70, 400)))
-    b = rng.standard_normal((400, 70))
-    rising, late, soon = rng.random((400, 70)), b * 0.1, b * 0.1
+    monkeypatch.setattr(cpu, "_FAST_GRAIN", 1)
+    monkeypatch.setattr(bins, "_guess", lambda *_: math.inf)  # a column a bin at once
+    if several_slabs:
+        for limit in ("STATE_BYTES", "WORDS_BYTES", "INDEX_BYTES"):
+            monkeypatch.setattr(product, limit, 1)
+        monkeypatch.setattr(product, "LEAST_PRODUCTS", 150)
+    rng, rule = np.random.default_rng(parts), PARTED[name]
+    a, normal = encoded(rng.standard_normal((70, 400))), rng.standard_normal((400, 70))
+    b = encoded(normal)
+    size = b.code & 127
+    low = LNSArray(np.where(size > 61, b.code - 60, 0).astype(np.uint8), 0, LNS8)
+    assert repeats(a, low, rule) == (0, 0)
+    repeats(a, b, rule)
+    positive, rising = encoded(rng.random((70, 400))), encoded(rng.random((400, 70)))
+    again, left = repeats(positive, rising, rule)
+    assert again > 0
+    assert left > 0
+    late, soon = normal * 0.1, normal * 0.1
     late[200:300], late[300:] = np.abs(late[200:300]) * 10, -np.abs(late[300:]) * 10
     soon[:60], soon[60:120] = np.abs(soon[:60]) * 20, -np.abs(soon[60:120]) * 20
-    positive = encoded(rng.random((70, 400)))
-    left = []
-    for one, other in ((a, b * 1e-6), (a, b), (positive, rising), (positive, late), (a, soon)):
-        left.append(replays(one, encoded(other), PARTED[name])[1])
-    if name in ("saturate", "narrow", "wrap"):
-        assert left[2] > 0
+    repeats(positive, encoded(late), rule)
+    repeats(a, encoded(soon), rule)
+
+
+@pytest.mark.parametrize("lanes", [1, 5, 40])
+def test_parts_without_products_add_nothing(lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More parts than chunks of k, or than groups: the first one may be empty too."""
+    in_parts(7, monkeypatch)
+    monkeypatch.setattr(cpu, "_FAST_GRAIN", 1)
+    rng = np.random.default_rng(lanes)
+    for products in (1, 30, 95):
+        a, b = rng.standard_normal((9, products)), rng.standard_normal((products, 70))
+        repeats(encoded(a), encoded(b), Accumulator(lanes=lanes))
+        repeats(encoded(np.abs(a)), encoded(np.abs(b)), Accumulator(lanes=lanes, guard=0))
+
+
+@pytest.mark.parametrize("name", ["float-fixed", "int", "lns-wide", "lns-bins"])
+def test_parts_of_k_of_other_operands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terms of one panel row, 32-bit sums that so few products cannot fill, bins as they come."""
+    in_parts(3, monkeypatch)
+    monkeypatch.setattr(cpu, "_FAST_GRAIN", 1)
+    a, b = random_array(name, (70, 700), 1), random_array(name, (700, 40), 2)
+    got, wanted = (run(a, b, CASES[name][2]) for run in (matmul_counted, wide_product))
+    np.testing.assert_array_equal(got[0], wanted[0])
+    assert got[1] == wanted[1]
 
 
 def test_parts_of_k_are_done_again_where_they_cannot_be_added_and_only_there(
@@ -781,7 +870,9 @@ def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
 
 PLAIN_SCRIPT = """
 import numpy as np
-from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, to_float32, which
+from lnsim.kernels import (
+    Gathered, matmul_counted, matmul_real, product, quantise, to_float32, which
+)
 from lnsim.lns.array import LNSArray
 from lnsim.lns.codec import encode
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath
@@ -816,6 +907,17 @@ x = rng.standard_normal(1000).astype(np.float32)
 codes = quantise(x, LNS8)[0]
 assert (codes.code == encode(x, LNS8).code).all()
 assert np.isfinite(to_float32(codes)).all()
+product.cut_tasks = lambda *_: (64, 3)  # in parts of k, and in pieces for packing
+row_at, k_at = np.arange(20) * 1500, np.arange(1100) * 5 // 4
+whole = LNSArray(rng.integers(0, 256, 30_000).astype(np.uint8), 0, LNS8)
+b = LNSArray(rng.integers(0, 256, (1100, 9)).astype(np.uint8), 0, LNS8)
+a = Gathered(whole, row_at, k_at)
+for rule in (Accumulator(), Accumulator(guard=0), Accumulator(bits=40)):
+    for pair in ((a, b), (b.T, a.T)):
+        wanted = matmul_counted(*pair, Datapath(accumulator=rule), "oracle")
+        got = matmul_counted(*pair, Datapath(accumulator=rule))
+        assert (got[0] == wanted[0]).all() and got[1] == wanted[1], rule
+        tested += 1
 print("plain", tested)
 """
 
@@ -836,7 +938,7 @@ def test_the_kernels_without_intrinsics_give_the_same_bits() -> None:
     """LNSIM_PLAIN=1: formats, styles, roundings and groupings equal the oracle."""
     done = run_script(PLAIN_SCRIPT, LNSIM_PLAIN="1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "plain 50\n"
+    assert done.stdout == "plain 56\n"
 
 
 MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
