@@ -279,6 +279,6 @@ class Linear(Mapped, nn.Linear):
                 f"input of {self.layer_name} must be (..., {self.in_features}), "
                 f"got {tuple(input.shape)}"
             )
-        flat = input.reshape(-1, input.shape[-1])
-        y = LinearFunction.apply(flat, self.weight_source(), self.bias_value(), self)
-        return y.reshape(*input.shape[:-1], self.out_features)
+        flat = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+        y: Tensor = LinearFunction.apply(flat, self.weight_source(), self.bias_value(), self)
+        return y if flat is input else y.reshape(*input.shape[:-1], self.out_features)

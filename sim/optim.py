@@ -8,7 +8,6 @@ from ..kernels import to_float32
 from ..lns.checks import require_kind
 from .checks import require_positive
 from .conversion import mapped_layers
-from .events import update_events
 from .gemm import encode_tensor
 from .optimisers import IntegerMadam, LNSMadam, Madam
 from .recipe import DEFAULT_LR, Recipe
@@ -51,7 +50,7 @@ def _count_step(optimiser: Optimizer, model: nn.Module, recipe: Recipe) -> None:
     """Add the events of the step just taken to the tally of a converted model."""
     for layer in mapped_layers(model)[:1]:
         moved = updated_elements(optimiser)
-        layer.tally.add_events("update", update_events(recipe.optimiser, moved, recipe.update))
+        layer.tally.add_update(recipe.optimiser, moved, recipe.update)
 
 
 @torch.no_grad()

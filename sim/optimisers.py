@@ -15,7 +15,6 @@ from ..lns.checks import NonFiniteError, require_kind
 from ..lns.format import LNSFormat
 from .checks import require_positive
 from .conversion import mapped_layers
-from .events import update_events
 from .layers import Mapped
 from .madam import (
     lns_madam_update,
@@ -234,9 +233,8 @@ class IntegerMadam(Optimizer):
         layer, _ = next(iter(self._owners.values()))
         floats = [w for group in self.param_groups[1:] for w in group["params"]]
         moved = sum(w.numel() for w in floats if w.grad is not None)
-        codes = update_events("integer-madam", self.delivered(), layer.update_format)
-        layer.tally.add_events("update", codes)
-        layer.tally.add_events("update", update_events("madam", moved, None))
+        layer.tally.add_update("integer-madam", self.delivered(), layer.update_format)
+        layer.tally.add_update("madam", moved, None)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state: a step changes its tensors in place."""

@@ -23,6 +23,7 @@ from .events import (
     add_events,
     encode_events,
     gemm_events,
+    update_events,
 )
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
@@ -118,6 +119,11 @@ class Tally:
         row[0] += m * n
         row[1] += int(overflowed)
         row[2] += m * n * k
+
+    def add_update(self, rule: str, elements: int, fmt: Format | None) -> None:
+        """Count one optimiser step; the arguments of `update_events`."""
+        if self.enabled and elements:
+            self._ask("update", update_events, rule, elements, fmt)
 
     def add_events(self, phase: str, events: Mapping[Event, int]) -> None:
         """Add `events` to a phase."""
