@@ -317,4 +317,14 @@ MUTANTS = (
         "place = base + k0 * k_step", _in("kernels_fast"),
         "a packing task reads the codes of the first products",
     ),
+    Mutant(
+        "kernels/spans.py", "return runs[first:last] if reading[0] == ALONG_K else runs",
+        "return runs", _in("kernels_fast"),
+        "a piece of k is read in the runs of the first one",
+    ),
+    Mutant(
+        "kernels/gather.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
+        _in("kernels_fast"),
+        "a shifted pattern is thought to lie where it was",
+    ),
 )  # fmt: skip
