@@ -17,14 +17,13 @@ from ..lns.datapath import Accumulator
 from .bounds import PACKED, peaks_of, run_of
 from .emit import SUMS
 from .finish import finish
-from .gather import ALONG_K
 from .inner import inner
 from .operands import Codes
 from .packing import chunk_size, cut, pack_left, pack_right
 from .panels import aligned, fill_panel
 from .product import Target, gemm_terms
 from .scratch import scratch
-from .spans import prepared, reading_of
+from .spans import runs_of_part
 from .terms import TermTable, stride
 from .vector import DOWN, NEAREST
 from .weighted import WEIGHTED_VECTORS
@@ -132,7 +131,7 @@ def gemm_bins(
     top = int(table.terms.limits[1]) * table.least
     if _guess(a, b, table) > top:
         return gemm_terms(a, b, bins, accumulator, target, False)
-    a, b, overflowed = prepared(a), prepared(b), 0
+    overflowed = 0
     for j in range(0, columns, PART_COLUMNS):
         right = b.rows(slice(j, j + PART_COLUMNS))
         for i in range(0, rows, PART_ROWS):
@@ -170,7 +169,7 @@ def _part(
     longest = min(products, PART_PRODUCTS)
     all_words = scratch("words", height * longest, np.uint32)
     entries = scratch("entries", blocks * width * longest, np.uint16)
-    (a_reading, a_runs), (b_reading, b_runs) = reading_of(a), reading_of(b)
+    (a_reading, a_runs), (b_reading, b_runs) = a.reading, b.reading
     flat, _, low, padding = terms.read
     coding = terms.words[WEIGHTED_VECTORS], np.uint32(stride(terms, WEIGHTED_VECTORS)), low
     no_reaches = np.empty((0, 0), np.float32)
@@ -179,8 +178,8 @@ def _part(
     for k in range(0, products, PART_PRODUCTS):
         here = slice(k, k + PART_PRODUCTS)
         a_at, b_at = a.k_at[here], b.k_at[here]
-        a_part = a_runs[here] if a_reading[0] == ALONG_K else a_runs
-        b_part = b_runs[here] if b_reading[0] == ALONG_K else b_runs
+        a_part = runs_of_part(a_reading, a_runs, k, k + PART_PRODUCTS)
+        b_part = runs_of_part(b_reading, b_runs, k, k + PART_PRODUCTS)
         start = cut(a_at.size, 1, chunk_size(2 * terms.rows, WEIGHTED_VECTORS)).start
         words = all_words[: height * a_at.size]
         largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)

@@ -16,9 +16,8 @@ from .float_gemm import gemm_float
 from .log_gemm import log_product
 from .lookup import float32_of, float_parts, take
 from .memo import by_identity
-from .moves import TILE
 from .operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
-from .product import Target, block_vectors, gemm_terms, padded
+from .product import Target, block_vectors, expansion_of, gemm_terms, padded
 from .rounding import floors_downward
 from .terms import TermTable, term_tables
 from .threads import parallel, tasks
@@ -27,10 +26,6 @@ from .weights import WeightedTable, weighted_table
 from .wide import gemm_fixed, gemm_log
 
 Counted = tuple[Any, int]
-
-# Cost per k, in the time of one product: one entry of an expanded row. Measured on one core of an
-# AVX-512 server and one with AVX2.
-_EXPAND_COST = 4
 
 # Products that make a thread worth waking: some 75 microseconds on one core.
 _FAST_GRAIN = 1 << 21
@@ -121,7 +116,7 @@ def _cost(rows: int, columns: int, terms: TermTable | None) -> float:
     if terms is None:
         return float("inf")
     across = padded(columns, terms, block_vectors(columns, terms))
-    return across * terms.table.itemsize * (rows + _EXPAND_COST * max(terms.rows, TILE))
+    return across * terms.table.itemsize * (rows + expansion_of(terms))
 
 
 def _table_product(a: Matrix, b: Matrix, datapath: AnyDatapath, target: Target) -> int | None:

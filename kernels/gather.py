@@ -91,9 +91,8 @@ class Pattern:
 
     def flipped(self) -> "Pattern":
         """Return the transposed matrix's, which is copied along the same runs."""
-        (way, *steps), runs = self.reading
-        other = ALONG_ROWS if way == ALONG_K else ALONG_K
-        reading = (other, steps[0], steps[1]), runs
+        (way, _, _), runs = self.reading
+        reading = (ALONG_ROWS if way == ALONG_K else ALONG_K, 0, 0), runs
         return Pattern.__new__(Pattern)._set(self._k_at, self._row_at, self._ends, reading)
 
     def shifted(self, by: int) -> "Pattern":

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, Offset
 from ..lns.checks import require_int, require_kind
 from ..lns.format import Format
-from .gather import ALONG_ROWS, Int64, Pattern, Reading, gather
+from .gather import ALONG_ROWS, IN_PLACE, Int64, Pattern, Reading, gather
 
 
 class Codes(NamedTuple):
@@ -24,15 +24,14 @@ class Codes(NamedTuple):
     memory: npt.NDArray[Any]  #: 1-D C-contiguous, unsigned
     row_at: Int64  #: (rows,)
     k_at: Int64  #: (K,)
-    steps: tuple[int, int] = (0, 0)  #: of row_at and k_at, where there is no `reading`
-    reading: tuple[Reading, Int64] | None = None  #: `spans.reading_of`, once it was asked for
+    reading: tuple[Reading, Int64]  #: how they are read, and the runs along which they are copied
 
     def rows(self, part: slice) -> "Codes":
         """Some of the rows."""
         reading = self.reading
-        if reading is not None and reading[0][0] == ALONG_ROWS:
+        if reading[0][0] == ALONG_ROWS:
             reading = reading[0], reading[1][part]
-        return Codes(self.memory, self.row_at[part], self.k_at, self.steps, reading)
+        return Codes(self.memory, self.row_at[part], self.k_at, reading)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +173,7 @@ def _codes(operand: Matrix, transposed: bool) -> Codes:
         memory = _unsigned(operand.array.code).reshape(-1)
         same = operand.transposed == transposed
         pattern = operand.pattern if same else operand.pattern.flipped()
-        return Codes(memory, pattern.row_at, pattern.k_at, reading=pattern.reading)
+        return Codes(memory, pattern.row_at, pattern.k_at, pattern.reading)
     code = operand.code.T if transposed else operand.code
     rows, products = code.shape
     if code.flags.c_contiguous:
@@ -184,7 +183,7 @@ def _codes(operand: Matrix, transposed: bool) -> Codes:
     else:
         memory, steps = np.ascontiguousarray(code).reshape(-1), (products, 1)
     row_at, k_at = even_steps(rows, steps[0]), even_steps(products, steps[1])
-    return Codes(_unsigned(memory), row_at, k_at, steps)
+    return Codes(_unsigned(memory), row_at, k_at, ((IN_PLACE, *steps), row_at[:0]))
 
 
 def evenly(count: int, step: int) -> Int64:

@@ -12,15 +12,17 @@ from .bounds import PACKED
 from .cache import PLAIN
 from .emit import SUMS, VECTOR_BYTES, VECTORS
 from .finish import count_left, finish
+from .moves import TILE
 from .operands import Codes
 from .packing import chunk_size, cut
 from .scratch import scratch
 from .slab import run_slab
-from .spans import prepared, reading_of
 from .terms import TermTable, stride
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
-EXPAND_ROWS = 32  # rows that take as long as to expand b for a task
+# Cost per k, in the time of one product: one entry of an expanded row. Measured on one core of an
+# AVX-512 server and one with AVX2.
+EXPAND_COST = 4
 PART_PRODUCTS = 256  # of a part of k, on the average of a slab, at least
 PARTS_BYTES = 20 << 20  # of the state of all parts, at most: as much as the least slab may have
 PART_COST = 1.25  # what parts of k must win to be worth that they may be done twice
@@ -58,11 +60,19 @@ class Target(NamedTuple):
         return Target(self.memory, self.column_at, at, unit, self.scale)
 
 
+def expansion_of(terms: TermTable) -> int:
+    """Return how many rows of products take as long as the panel they share, per column and k."""
+    return EXPAND_COST * max(terms.rows, TILE)
+
+
 @lru_cache(maxsize=4096)
-def cut_tasks(rows: int, blocks: int, products: int, threads: int) -> tuple[int, int]:
+def cut_tasks(
+    rows: int, blocks: int, products: int, threads: int, expansion: int
+) -> tuple[int, int]:
     """Return (rows of a task, parts of k), for the least time until the last thread is done.
 
-    Parts of k only where they win clearly: they may have to be done again (see `fast.run_task`).
+    expansion: `expansion_of` the table. Parts of k only where they win clearly: they may have to be
+    done again (see `fast.run_task`).
     """
     tiles, least = -(-rows // PACKED), -(-rows // MAX_TASK_ROWS)
     best = PACKED, 1
@@ -72,7 +82,7 @@ def cut_tasks(rows: int, blocks: int, products: int, threads: int) -> tuple[int,
         tasks = -(-rows // task_rows) * blocks
         for parts in range(1, max(1, min(threads, products // PART_PRODUCTS)) + 1):
             rounds = -(-tasks * parts // threads) / parts
-            here = rounds * (min(rows, task_rows) + EXPAND_ROWS) * (PART_COST if parts > 1 else 1)
+            here = rounds * (min(rows, task_rows) + expansion) * (PART_COST if parts > 1 else 1)
             if here < cost:
                 best, cost = (task_rows, parts), here
     return best
@@ -96,7 +106,7 @@ def gemm_terms(
     most = _slab_vectors(rows, products) // vectors * vectors
     across = max(1, most * terms.lanes // terms.bins)
     down = _slab_rows(min(most, wanted), products)
-    a, b, overflowed = prepared(a), prepared(b), 0
+    overflowed = 0
     for j in range(0, columns, across):
         right = b.rows(slice(j, j + across))
         for i in range(0, rows, down):
@@ -175,13 +185,14 @@ def _slab(
     blocks, _, width = plan.shape
     size = plan.room[0]
     threads = 1 if alone or PLAIN else numba.get_num_threads()  # plain loops run one by one
-    task_rows, parts = cut_tasks(rows, blocks, min(products, plan.most), threads)
+    longest = min(products, plan.most)
+    task_rows, parts = cut_tasks(rows, blocks, longest, threads, expansion_of(terms))
     parts = max(1, min(parts, PARTS_BYTES // (size * (terms.limits.itemsize + 1))))
     acc = scratch("sums", parts * size, terms.limits.dtype)
     flags = scratch("flags", parts * size, np.uint8)
     room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)
-    left = a.memory, a.row_at, a.k_at, *reading_of(a)
-    right = b.memory, b.row_at, b.k_at, *reading_of(b)
+    left = a.memory, a.row_at, a.k_at, *a.reading
+    right = b.memory, b.row_at, b.k_at, *b.reading
     sizes = plan.most, task_rows, parts, width, alone
     counts = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
     replayed, again = int(counts[0]), int(counts[1])

@@ -25,7 +25,7 @@ def run_slab(  # type: ignore[no-untyped-def]
     first part takes the sums, and a 1 where one left its range (flags are written only where there
     are products); the others are room.
     room: (words of a, entries of b), 1-D, for a slab of as many products as there are.
-    left: (memory, row_at, k_at, *`spans.reading_of`); right: (memory, column_at, k_at, ...)
+    left: (memory, row_at, k_at, *`Codes.reading`); right: (memory, column_at, k_at, ...)
     likewise. sizes: (products of a slab, rows of a task, parts of k, width of a block, on one
     thread).
     tables: (word_of and stride of `pack_left`, table, table_rows, low, padding). ceilings: of the

@@ -1,30 +1,18 @@
 """Where the codes of an operand are read: in place, or copied in runs of neighbours."""
 
 import numpy as np
+from numba.extending import register_jitable
 
 from .bounds import PACKED
-from .gather import ALONG_K, IN_PLACE, Int64, Reading
+from .gather import ALONG_K, IN_PLACE
 from .inner import inner
 from .moves import SPAN
-from .operands import Codes
 from .which import read_spans
 
 
-def reading_of(codes: Codes) -> tuple[Reading, Int64]:
-    """Return (how to read the codes, the runs along which they are copied)."""
-    if codes.reading is not None:
-        return codes.reading
-    return (IN_PLACE, *codes.steps), codes.row_at[:0]
-
-
-def prepared(codes: Codes) -> Codes:
-    """The same codes, of which parts need not find out again how they are read."""
-    return codes._replace(reading=reading_of(codes))
-
-
-@inner
+@register_jitable
 def runs_of_part(reading, runs, first, last):  # type: ignore[no-untyped-def]
-    """The runs of products first..last - 1, of those that `reading_of` gives for all."""
+    """The runs of products first..last - 1, of those that `Codes.reading` has for all."""
     return runs[first:last] if reading[0] == ALONG_K else runs
 
 

@@ -266,12 +266,15 @@ NEAR_RULES = [
 
 @pytest.mark.parametrize("rule", NEAR_RULES, ids=str)
 @pytest.mark.parametrize("products", [100, 2500])
-def test_sums_beyond_what_a_float_holds_are_carried(products: int, rule: Accumulator) -> None:
+def test_sums_beyond_what_a_float_holds_are_carried(
+    products: int, rule: Accumulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The inner loop's sums have 2^22, in 64-bit lanes 2^51, either way; here they pass it.
 
     By as much as the bounds allow, since b's numbers are all alike. Rows of large and of small
     numbers side by side; some saturate and are replayed, some do not. 2500 products: two slabs.
     """
+    monkeypatch.setattr(product, "WORDS_BYTES", 1)  # no more than LEAST_PRODUCTS in a slab
     rng = np.random.default_rng(products)
     x = rng.random((150, products)) * np.exp2(-rng.integers(0, 9, (150, 1)))
     x[::5] *= rng.choice([-1.0, 1.0], (30, products))
@@ -693,7 +696,7 @@ def test_every_thread_gets_as_much_to_do(
 
     Few rows are not cut, since the columns' terms are made for every task: k is.
     """
-    assert product.cut_tasks(rows, blocks, products, threads) == cut
+    assert product.cut_tasks(rows, blocks, products, threads, 32) == cut
 
 
 def in_parts(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
