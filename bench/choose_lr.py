@@ -2,18 +2,19 @@
 
 `python bench/choose_lr.py` prints the held-out accuracy of float Madam and AdamW in fp32 over a
 grid of rates (Fashion-MNIST, MLP, 4 epochs, batch 128, cosine schedule, two seeds). The defaults of
-`lnsim.sim.recipe.DEFAULT_LR` and the measured tables use the best of each; formats are not tuned.
+`lnsim.sim.recipes.recipe.DEFAULT_LR` and the measured tables use the best of each; formats are
+not tuned.
 """
 
 import numba
 import numpy as np
 import torch
-from lnsim.sim.conversion import convert
-from lnsim.sim.data import load_data
-from lnsim.sim.models import make_model
-from lnsim.sim.optim import make_optimiser, set_lr_scale
-from lnsim.sim.recipe import get_recipe
-from lnsim.sim.train import batch_order, lr_scale
+from lnsim.sim.data.datasets import load_data
+from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.runs.train import batch_order, lr_scale
+from lnsim.sim.training.convert import convert
+from lnsim.sim.training.make_optimiser import make_optimiser, set_lr_scale
+from lnsim.sim.workload.models import make_model
 from torch.nn.functional import cross_entropy
 
 EPOCHS, BATCH, HELD_OUT = 4, 128, 10_000

@@ -11,11 +11,11 @@ from itertools import product
 from typing import Any
 
 from lnsim.sim import Machine, Workload, cost_step, get_machine, get_recipe
-from lnsim.sim.energy import PriceTable
-from lnsim.sim.machine import Buffer
-from lnsim.sim.networks import network_workload
-from lnsim.sim.step_energy import price_step
-from lnsim.sim.tiling import forget_tilings
+from lnsim.sim.cost.energy import price_step
+from lnsim.sim.cost.tiling import forget_tilings
+from lnsim.sim.machine.machine import Buffer
+from lnsim.sim.prices.table import PriceTable
+from lnsim.sim.workload.networks import network_workload
 
 from .harness import seconds, spread
 

@@ -10,13 +10,13 @@ import argparse
 import json
 from pathlib import Path
 
-from lnsim.sim.config import load_sweep
-from lnsim.sim.data import load_data
-from lnsim.sim.report import write_outputs
-from lnsim.sim.run_config import RunConfig
-from lnsim.sim.run_cost import run_cost, run_energy, run_time, run_workload
-from lnsim.sim.store import Record, write_record
-from lnsim.sim.tally import Tally
+from lnsim.sim.data.datasets import load_data
+from lnsim.sim.report.page import write_outputs
+from lnsim.sim.runs.run_config import RunConfig
+from lnsim.sim.runs.run_cost import run_cost, run_energy, run_time, run_workload
+from lnsim.sim.runs.store import Record, write_record
+from lnsim.sim.runs.sweep_config import load_sweep
+from lnsim.sim.training.tally import Tally
 
 
 def repriced(record: Record) -> Record:

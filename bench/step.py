@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from lnsim.kernels import matmul_counted
 from lnsim.sim import convert, get_recipe
-from lnsim.sim.models import make_model
-from lnsim.sim.optim import make_optimiser
-from lnsim.sim.tally import GemmRecord
+from lnsim.sim.training.make_optimiser import make_optimiser
+from lnsim.sim.training.tally import GemmRecord
+from lnsim.sim.workload.models import make_model
 from torch import nn
 from torch.nn.functional import cross_entropy
 

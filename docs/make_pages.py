@@ -3,7 +3,7 @@
 In a page of the guide a block of Python is executed, in one namespace for the page, and the block
 of text right after it is what it printed; a block that prints nothing has none. What stands between
 `<!-- table: NAME -->` and `<!-- end of table -->` is that function of tables.py. The script
-rewrites both in place; tests/test_docs.py fails where that would change something.
+rewrites both in place; tests/repository/test_docs.py fails where that would change something.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Draw the pictures of the guide from the project itself: `python docs/make_pictures.py`.
 
 Each is an SVG of docs/pictures/, letters as outlines, and the same bytes each time with the same
-matplotlib. tests/test_docs.py holds the committed files to this script.
+matplotlib. tests/repository/test_docs.py holds the committed files to this script.
 """
 
 import csv
@@ -16,8 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from lnsim.lns import FORMATS, LNS8, IntFormat, LNSFormat, decode, encode
 from lnsim.lns.gauss import gauss_table
-from lnsim.sim.plots import STYLE
-from lnsim.sim.precision_plot import magnitudes, worst_errors
+from lnsim.sim.report.precision_plot import magnitudes, worst_errors
+from lnsim.sim.report.sweep_plot import STYLE
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure

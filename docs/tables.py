@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lnsim.lns import FORMATS, FloatFormat, LNSFormat, max_error
-from lnsim.sim.zoo import worst_error
+from lnsim.sim.recipes.facts import worst_error
 
 RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
 SHAPES = ((4, 1), (5, 2), (5, 4), (6, 4), (7, 8), (8, 16))  # those with recorded runs

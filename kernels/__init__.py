@@ -1,18 +1,18 @@
 """Bit-exact kernels on Numba: the GEMM of codes, encoding, decoding."""
 
-from .cache import FOLDER, announce_compilation, drop_stale, keep_plain_apart
+from .cpu.runtime.cache import FOLDER, announce_compilation, drop_stale, keep_plain_apart
 
 drop_stale(FOLDER)  # before the first kernel is loaded
 keep_plain_apart(FOLDER)
 announce_compilation()
 
-from .codec import EncodeCounts, quantise
-from .gather import Pattern
-from .madam import move_codes
+from .cpu.codes.decode import to_float32
+from .cpu.codes.madam import move_codes
+from .cpu.codes.quantise import EncodeCounts, quantise
+from .cpu.codes.requantise import requantise_fast
+from .cpu.gemm.gather import Pattern
 from .matmul import matmul, matmul_counted, matmul_log, matmul_real
 from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
-from .requantise import requantise_fast
-from .values import to_float32
 
 __all__ = [
     "EncodeCounts",

@@ -26,7 +26,11 @@ from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ..lns.sums import accumulator_format
 from .operands import Gathered, Matrix, Place, even_steps, kind_of, plain_array
 
-BACKENDS = {"cpu": ".cpu", "oracle": ".oracle", "cuda": ""}  # name -> module; "": not built yet
+BACKENDS = {
+    "cpu": ".cpu.backend",
+    "oracle": ".oracle",
+    "cuda": "",
+}  # name -> module; "": not built yet
 
 _OPERANDS: dict[type, type] = {
     Datapath: LNSArray,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, Offset
 from ..lns.checks import require_int, require_kind
 from ..lns.format import Format
-from .gather import ALONG_ROWS, IN_PLACE, Int64, Pattern, Reading, gather
+from .cpu.gemm.gather import ALONG_ROWS, IN_PLACE, Int64, Pattern, Reading, gather
 
 
 class Codes(NamedTuple):

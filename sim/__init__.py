@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blocks import matmul_mx
-    from .conv import Conv2d
-    from .conversion import convert
-    from .layers import Linear
-    from .machine import Machine, get_machine
-    from .optim import make_optimiser
-    from .optimisers import IntegerMadam, LNSMadam, Madam
-    from .recipe import RECIPES, Recipe, get_recipe, lns_recipe
-    from .step_cost import StepCost, cost_step
-    from .systolic import GemmCost, gemm_cost
-    from .tally import Tally
-    from .trace import trace_step
-    from .workload import Workload
+    from .cost.step import StepCost, cost_step
+    from .machine.machine import Machine, get_machine
+    from .machine.systolic import GemmCost, gemm_cost
+    from .recipes.recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
+    from .training.blocks import matmul_mx
+    from .training.conv import Conv2d
+    from .training.convert import convert
+    from .training.linear import Linear
+    from .training.make_optimiser import make_optimiser
+    from .training.tally import Tally
+    from .workload.trace import trace_step
+    from .workload.workload import Workload
 
 __all__ = [
     "RECIPES",
@@ -45,19 +45,19 @@ __all__ = [
     "trace_step",
 ]
 _HOMES = {
-    "blocks": ("matmul_mx",),
-    "conv": ("Conv2d",),
-    "conversion": ("convert",),
-    "layers": ("Linear",),
-    "machine": ("Machine", "get_machine"),
-    "optim": ("make_optimiser",),
-    "optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
-    "recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
-    "step_cost": ("StepCost", "cost_step"),
-    "systolic": ("GemmCost", "gemm_cost"),
-    "tally": ("Tally",),
-    "trace": ("trace_step",),
-    "workload": ("Workload",),
+    "training.blocks": ("matmul_mx",),
+    "training.conv": ("Conv2d",),
+    "training.convert": ("convert",),
+    "training.linear": ("Linear",),
+    "machine.machine": ("Machine", "get_machine"),
+    "training.make_optimiser": ("make_optimiser",),
+    "rules.madam_optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
+    "recipes.recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "cost.step": ("StepCost", "cost_step"),
+    "machine.systolic": ("GemmCost", "gemm_cost"),
+    "training.tally": ("Tally",),
+    "workload.trace": ("trace_step",),
+    "workload.workload": ("Workload",),
 }
 
 

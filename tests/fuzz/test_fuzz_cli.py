@@ -11,8 +11,10 @@ import pytest
 from fuzzing import count, fuzz, limited
 from hypothesis import given
 from hypothesis import strategies as st
-from lnsim.sim import energy_outputs, fetch, sweep, train
-from lnsim.sim.cli import build_parser, main
+from lnsim.sim.cli.main import build_parser, main
+from lnsim.sim.data import fetch
+from lnsim.sim.report import step_files as energy_outputs
+from lnsim.sim.runs import sweep, train
 
 COMMANDS = ("sweep", "train", "energy", "formats", "data")  # `conformance` runs other programs
 STOPPED = "run must not be made here"

@@ -17,26 +17,26 @@ import yaml
 from fuzzing import attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from lnsim.sim.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lnsim.sim.config import load_sweep, read_file
-from lnsim.sim.conversion import convert
-from lnsim.sim.data import parse_idx
-from lnsim.sim.energy import PriceTable
-from lnsim.sim.events import Event
-from lnsim.sim.machine import FOLDER, Machine, get_machine
-from lnsim.sim.models import make_model
-from lnsim.sim.onnx_graph import read_onnx
-from lnsim.sim.optim import make_optimiser
-from lnsim.sim.price_tables import ert_text, load_prices
-from lnsim.sim.recipe import get_recipe
-from lnsim.sim.report import write_outputs
-from lnsim.sim.run_config import RunConfig
-from lnsim.sim.step_cost import cost_step
-from lnsim.sim.step_energy import price_step
-from lnsim.sim.store import Folder
-from lnsim.sim.sweep import run_sweep
-from lnsim.sim.topology import read_topology, topology_text
-from lnsim.sim.workload import Workload
+from lnsim.sim.cost.energy import price_step
+from lnsim.sim.cost.step import cost_step
+from lnsim.sim.data.datasets import parse_idx
+from lnsim.sim.events.mac import Event
+from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
+from lnsim.sim.prices.sources import ert_text, load_prices
+from lnsim.sim.prices.table import PriceTable
+from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.report.page import write_outputs
+from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lnsim.sim.runs.run_config import RunConfig
+from lnsim.sim.runs.store import Folder
+from lnsim.sim.runs.sweep import run_sweep
+from lnsim.sim.runs.sweep_config import load_sweep, read_file
+from lnsim.sim.training.convert import convert
+from lnsim.sim.training.make_optimiser import make_optimiser
+from lnsim.sim.workload.models import make_model
+from lnsim.sim.workload.onnx_graph import read_onnx
+from lnsim.sim.workload.topology import read_topology, topology_text
+from lnsim.sim.workload.workload import Workload
 
 FILES = (ValueError, TypeError, OSError)
 TINY: dict[str, Any] = {
@@ -123,7 +123,7 @@ def test_machine_files(data: st.DataObject, place: Path) -> None:
 
 def small_step() -> Workload:
     """A step of two products."""
-    from lnsim.sim.workload import Gemm, workload_of_layers
+    from lnsim.sim.workload.workload import Gemm, workload_of_layers
 
     return workload_of_layers(
         "small", [Gemm("a", "forward", 64, 32, 16), Gemm("b", "forward", 8, 10, 32)]
@@ -132,7 +132,7 @@ def small_step() -> Workload:
 
 def priced(workload: Workload, machine: Machine, table: PriceTable | None) -> float:
     """Mid energy of a step."""
-    from lnsim.sim.price_tables import table_of_node, with_dram
+    from lnsim.sim.prices.sources import table_of_node, with_dram
 
     own = with_dram(table_of_node(machine.node) if table is None else table, machine)
     return price_step(cost_step(workload, machine, get_recipe("lns8")), own).total.high
@@ -249,7 +249,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Folder, dic
 
 def one_record(run: RunConfig, root: Path) -> dict[str, Any]:
     """The record of a run, made in this process."""
-    from lnsim.sim.train import train
+    from lnsim.sim.runs.train import train
 
     record = json.loads(json.dumps(train(run)))
     path = Folder(root).record_path(run)
@@ -275,7 +275,7 @@ def test_records(
     answer = attempt("read record", lambda: folder.finished(run))
     assert answer is not None, "a damaged record is no error"
     if answer.value is not None:
-        from lnsim.sim.tables import csv_text, result_row, summarise, summary_row
+        from lnsim.sim.report.sweep_tables import csv_text, result_row, summarise, summary_row
 
         def tables() -> str:
             rows = [result_row(answer.value)]
@@ -299,7 +299,7 @@ def test_a_whole_record_is_taken(finished: tuple[Any, Folder, dict[str, Any]]) -
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunConfig, Any, Any, bytes]]:
     """A run after two steps, with its checkpoint's bytes."""
-    from lnsim.sim.train import train
+    from lnsim.sim.runs.train import train
 
     path = tmp_path_factory.mktemp("state") / "run.pt"
     run = RunConfig(epochs=1, batch=16, limit_train=32, limit_test=16, exponent_bits=5)
@@ -474,6 +474,6 @@ def test_run_sweep_reads_what_it_wrote(tmp_path: Path, monkeypatch: pytest.Monke
         done.append(todo)
         return dict.fromkeys(todo, record)
 
-    monkeypatch.setattr("lnsim.sim.sweep._run_all", run_all)
+    monkeypatch.setattr("lnsim.sim.runs.sweep._run_all", run_all)
     run_sweep(config, tmp_path)
     assert done == [[run]]

@@ -16,8 +16,8 @@ from fuzzing import Answer, attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from lnsim import lns, sim
-from lnsim.sim.recipe import INITIAL_EXPONENTS, OPTIMISERS, SCALINGS, ZERO_STARTS
-from lnsim.sim.workload import Gemm, Workload
+from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, OPTIMISERS, SCALINGS, ZERO_STARTS
+from lnsim.sim.workload.workload import Gemm, Workload
 from torch import nn
 
 Spec = dict[str, Any]

@@ -10,10 +10,10 @@ import pytest
 from fuzzing import attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from lnsim.sim.conformance_batch import LEVELS
-from lnsim.sim.conformance_file import Vectors, digest, load, questions, read_answers
-from lnsim.sim.conformance_judge import expected
-from lnsim.sim.conformance_suite import batches
+from lnsim.sim.conformance.batch import LEVELS
+from lnsim.sim.conformance.judge import expected
+from lnsim.sim.conformance.suite import batches
+from lnsim.sim.conformance.vectors import Vectors, digest, load, questions, read_answers
 
 
 @pytest.fixture(scope="module")

@@ -13,25 +13,25 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import count
-from lnsim.sim.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lnsim.sim.cli import main
-from lnsim.sim.config import SweepConfig, load_sweep
-from lnsim.sim.conversion import convert
-from lnsim.sim.data import load_data
-from lnsim.sim.data_table import DIGITS
-from lnsim.sim.energy import PriceTable
-from lnsim.sim.energy_outputs import write_step
-from lnsim.sim.machine import Machine, get_machine
-from lnsim.sim.models import make_model
-from lnsim.sim.optim import make_optimiser
-from lnsim.sim.paths import inside, write_atomic
-from lnsim.sim.recipe import get_recipe
-from lnsim.sim.run_config import RunConfig
-from lnsim.sim.step_cost import cost_step
-from lnsim.sim.step_energy import price_step
-from lnsim.sim.store import Folder, write_record
-from lnsim.sim.worker import run_one
-from lnsim.sim.workload import Gemm, workload_of_layers
+from lnsim.sim.cli.main import main
+from lnsim.sim.cost.energy import price_step
+from lnsim.sim.cost.step import cost_step
+from lnsim.sim.data.catalog import DIGITS
+from lnsim.sim.data.datasets import load_data
+from lnsim.sim.files.paths import inside, write_atomic
+from lnsim.sim.machine.machine import Machine, get_machine
+from lnsim.sim.prices.table import PriceTable
+from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.report.step_files import write_step
+from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lnsim.sim.runs.run_config import RunConfig
+from lnsim.sim.runs.store import Folder, write_record
+from lnsim.sim.runs.sweep_config import SweepConfig, load_sweep
+from lnsim.sim.runs.worker import run_one
+from lnsim.sim.training.convert import convert
+from lnsim.sim.training.make_optimiser import make_optimiser
+from lnsim.sim.workload.models import make_model
+from lnsim.sim.workload.workload import Gemm, workload_of_layers
 
 RUN = RunConfig(epochs=1, batch=16, limit_train=16, limit_test=16, exponent_bits=5)
 NAMES = (
@@ -146,7 +146,7 @@ def test_a_pickle_in_a_data_file_is_refused(
             archive.writestr(f"{name}.npy", inner.getvalue())
     raw = stream.getvalue()
     (tmp_path / "optdigits.npz").write_bytes(raw)
-    monkeypatch.setattr("lnsim.sim.data.ASSETS", tmp_path)
+    monkeypatch.setattr("lnsim.sim.data.datasets.ASSETS", tmp_path)
     info = replace(DIGITS, files={"optdigits.npz": f"sha256:{hashlib.sha256(raw).hexdigest()}"})
     with pytest.raises(ValueError, match="allow_pickle=False"):
         load_data("digits", {"digits": info})

@@ -1,0 +1,1 @@
+"""The GEMM of codes: tables, packing, tiles, bounds, results."""

@@ -1,0 +1,1 @@
+"""Inner loops as vector IR, one intrinsic a loop."""

@@ -1,0 +1,1 @@
+"""What every kernel runs under: the cache on disk, threads, scratch memory."""

@@ -1,0 +1,208 @@
+"""The implementations that the conformance suite knows by name, and how a user's own is found."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ...lns import arith, codec, sums
+from ...lns.array import FloatArray, IntArray, LNSArray, Offset
+from ...lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from .protocol import Backend, Integers, Real
+
+NAMES = ("numpy", "kernels", "plain")
+
+
+class Drawn(np.random.Generator):
+    """A generator whose next integers are given."""
+
+    def __init__(self, draws: Integers) -> None:
+        super().__init__(np.random.PCG64(0))
+        self._draws = draws
+
+    def integers(self, *_: Any, size: Any = None, **__: Any) -> Any:
+        """Return the draws; `size` must be their shape."""
+        assert tuple(size) == self._draws.shape
+        return self._draws
+
+
+class NumpyBackend(Backend):
+    """The package `lns`; it has no linear GEMM."""
+
+    def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
+        return codec.encode(x, fmt, offset, rounding)
+
+    def encode_stochastic(
+        self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
+    ) -> Any:
+        return codec.encode(x, fmt, offset, "stochastic", Drawn(draws), random_bits)
+
+    def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
+        return codec.encode(x, fmt, None, rounding).offset
+
+    def decode(self, a: LNSArray) -> Any:
+        return codec.decode(a)
+
+    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
+        return arith.requantise(a, fmt, offset)
+
+    def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+        return arith.mul(a, b, fmt, offset)
+
+    def div(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+        return arith.div(a, b, fmt, offset)
+
+    def square(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+        return arith.square(a, fmt, offset)
+
+    def sqrt(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
+        return arith.sqrt(a, fmt, offset)
+
+    def neg(self, a: LNSArray) -> Any:
+        return arith.neg(a)
+
+    def absolute(self, a: LNSArray) -> Any:
+        return arith.absolute(a)
+
+    def compare(self, a: LNSArray, b: LNSArray) -> Any:
+        return arith.compare(a, b)
+
+    def add(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
+        return arith.add(a, b, variant)
+
+    def sub(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
+        return arith.sub(a, b, variant)
+
+    def total(self, a: LNSArray, order: str, variant: str) -> Any:
+        return sums.total(a, -1, order, variant)
+
+    def dot(self, a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> Any:
+        return sums.dot(a, b, accumulator_bits, order, variant)
+
+    def matmul_log(
+        self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
+    ) -> Any:
+        left, right = a.reshape(a.shape[0], 1, -1), b.T.reshape(1, b.shape[1], -1)
+        return sums.dot(left, right, accumulator_bits, f"lanes:{lanes}", variant)
+
+    def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
+        return codec.encode(x, fmt, offset)
+
+    def decode_float(self, a: FloatArray) -> Any:
+        return codec.decode(a)
+
+    def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
+        return codec.encode(x, fmt, offset)
+
+    def decode_int(self, a: IntArray) -> Any:
+        return codec.decode(a)
+
+
+class KernelsBackend(Backend):
+    """The package `kernels`: encoders, requantisation and every GEMM, compiled by Numba."""
+
+    def __init__(self) -> None:
+        from ... import kernels
+
+        self._kernels = kernels
+
+    def _quantise(self, x: Real, fmt: Format, offset: int | None, *rest: Any) -> Any:
+        return self._kernels.quantise(x, fmt, offset, *rest)[0]
+
+    def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
+        return self._quantise(x, fmt, offset, rounding)
+
+    def encode_stochastic(
+        self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
+    ) -> Any:
+        rest = ("stochastic", Drawn(draws), "none", random_bits)
+        return self._quantise(x, fmt, offset, *rest)
+
+    def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
+        return self._quantise(x, fmt, None, rounding).offset
+
+    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
+        return self._kernels.requantise_fast(a, fmt, offset)[0]
+
+    def _matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:
+        return self._kernels.matmul(a, b, datapath)
+
+    def matmul(self, a: LNSArray, b: LNSArray, datapath: Datapath) -> Any:
+        return self._matmul(a, b, datapath)
+
+    def matmul_log(
+        self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
+    ) -> Any:
+        return self._kernels.matmul_log(a, b, accumulator_bits, lanes, variant)
+
+    def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
+        return self._quantise(x, fmt, offset)
+
+    def matmul_float(self, a: FloatArray, b: FloatArray, datapath: FloatDatapath) -> Any:
+        return self._matmul(a, b, datapath)
+
+    def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
+        return self._quantise(x, fmt, offset)
+
+    def matmul_int(self, a: IntArray, b: IntArray, datapath: IntDatapath) -> Any:
+        return self._matmul(a, b, datapath)
+
+
+def get_backend(name: str) -> Any:
+    """Return the implementation called `name`: one of NAMES, or MODULE:ATTRIBUTE.
+
+    "plain" is "kernels" without the vector intrinsics; the kernels read LNSIM_PLAIN once, so it is
+    set here and must not come after an import of the others. MODULE:ATTRIBUTE imports the module,
+    which runs its code with the user's rights; the current folder is searched last. An attribute
+    that is a class is called without arguments. Raises ValueError where nothing is found.
+    """
+    module, colon, attribute = name.partition(":")
+    if colon:
+        return _own(module, attribute)
+    if name == "numpy":
+        return NumpyBackend()
+    if name == "kernels":
+        return _kernels(plain=False)
+    if name == "plain":
+        return _kernels(plain=True)
+    raise ValueError(f"backend must be one of {', '.join(NAMES)} or MODULE:ATTRIBUTE, got {name!r}")
+
+
+def _kernels(plain: bool) -> KernelsBackend:
+    if plain and f"{__package__.rpartition('.')[0]}.kernels" not in sys.modules:
+        os.environ["LNSIM_PLAIN"] = "1"
+    backend = KernelsBackend()
+    from ...kernels.cpu.runtime.cache import PLAIN
+
+    if PLAIN and not plain:
+        raise ValueError("backend kernels must run without LNSIM_PLAIN=1, got a process with it")
+    if plain and not PLAIN:
+        raise ValueError(
+            "backend plain must be the first to load the kernels of its process, got kernels that "
+            "are loaded with their intrinsics; set LNSIM_PLAIN=1"
+        )
+    return backend
+
+
+def _own(module: str, attribute: str) -> Any:
+    """The user's object; whatever the import raises is told as the import's failure."""
+    if not module or not attribute:
+        raise ValueError(f"backend must be MODULE:ATTRIBUTE, got {module}:{attribute}")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        found = import_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"backend module {module} must be importable, got {type(error).__name__}: {error}"
+        ) from error
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise ValueError(f"backend must be an attribute of {module}, got {attribute}") from None
+    return found() if isinstance(found, type) else found

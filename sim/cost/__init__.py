@@ -1,0 +1,1 @@
+"""The cost of a step on a machine: tiles, cycles, words, events, energy."""

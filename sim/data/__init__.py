@@ -1,0 +1,1 @@
+"""Data sets: which there are, where they lie, how they are fetched and read."""

@@ -1,0 +1,1 @@
+"""What hardware does, as counted events: products, conversions, vector unit, update."""

@@ -1,0 +1,1 @@
+"""What an event costs: price rows with their sources, as intervals."""

@@ -1,0 +1,1 @@
+"""Who uses which format when training: recipes, their catalogue and their names."""

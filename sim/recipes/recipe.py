@@ -1,0 +1,291 @@
+"""Who uses which format when training: formats by role, the datapath, the optimiser."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ...lns.checks import require_choice
+from ...lns.datapath import (
+    Accumulator,
+    Antilog,
+    AnyDatapath,
+    Datapath,
+    FloatDatapath,
+    IntDatapath,
+)
+from ...lns.format import (
+    BF16,
+    FP8_E4M3,
+    FP8_E5M2,
+    FP16,
+    FP32,
+    INT8,
+    LNS16_UPDATE,
+    FloatFormat,
+    Format,
+    IntFormat,
+    LNSFormat,
+)
+from ...lns.mx_format import MX_FORMATS, AnyFormat, MXFormat
+from ..checks import require_format, require_positive, require_text
+from ..events.mac import RULES
+from .mx_recipe import check_blocks
+
+ROLES = ("weight", "activation", "error", "gradient", "update")
+OPTIMISERS = RULES  # each has its update priced
+SCALINGS = ("amax", "none")
+INITIAL_EXPONENTS = ("network", "uniform")
+ZERO_STARTS = ("frozen", "normal")
+
+# For short runs with the cosine schedule: the best of a grid on 10,000 held-out training images of
+# Fashion-MNIST, MLP, fp32, 4 epochs (bench/choose_lr.py). Madam's authors start at 0.01 for 300
+# epochs; PyTorch's AdamW default is 0.001.
+DEFAULT_LR = {
+    "sgd": 0.1,  # with momentum 0.9: the CIFAR baseline of Madam's repository, not tuned
+    "adamw": 0.004,
+    "madam": 0.06,
+    "integer-madam": 0.06,  # effective: lr_factor = lr * gamma / ln 2 steps of the stored lattice
+    "lns-madam": 1.0 / 16.0,  # octaves per unit of u, not tuned; the published default is 1/128
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The formats and the datapath one training run uses.
+
+    Forward y = x w, input gradient dx = dy w^T and weight gradient dw = x^T dy run on `datapath`;
+    x is encoded as `activation`, w as `weight`, dy as `error`. dw leaves the accumulator as fp32
+    and is then encoded as `gradient` (None: it stays fp32). `update` is the format the weight is
+    stored in between steps (None: an fp32 master copy, whose bytes count). scaling "amax": a
+    power-of-two scale per tensor, from its largest magnitude, for float and integer formats; LNS
+    always has one. Everything outside the GEMMs is fp32. MX formats run on a FloatDatapath with a
+    float accumulator; their blocks lie along the axis a product contracts, so that a tensor is
+    encoded once for each of its products.
+    Raises ValueError where formats and datapath are of different families, or the optimiser and
+    the update format do not fit ("integer-madam" stores codes of an LNSFormat without zero).
+    """
+
+    name: str
+    weight: AnyFormat
+    activation: AnyFormat
+    error: AnyFormat
+    gradient: Format | None
+    update: Format | None
+    datapath: AnyDatapath
+    optimiser: str
+    scaling: str = "none"
+    p_scale: float = 3.0  #: w_max = p_scale * RMS(w_0), Madam (arXiv 2006.14560)
+    initial_exponents: str = "network"  #: or "uniform": drawn, as Madam's published code does
+    zero_start: str = "frozen"  #: all-zero tensors under Madam: "frozen", or "normal" N(0, 0.01^2)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        require_text("name", self.name)
+        require_text("description", self.description)
+        for role in ROLES:
+            require_format(role, getattr(self, role), role in ("gradient", "update"))
+        if not isinstance(self.datapath, AnyDatapath):
+            raise TypeError(
+                f"datapath must be a Datapath, FloatDatapath or IntDatapath, got {self.datapath!r}"
+            )
+        require_choice("optimiser", self.optimiser, OPTIMISERS)
+        require_choice("scaling", self.scaling, SCALINGS)
+        require_choice("initial_exponents", self.initial_exponents, INITIAL_EXPONENTS)
+        require_choice("zero_start", self.zero_start, ZERO_STARTS)
+        object.__setattr__(self, "p_scale", require_positive("p_scale", self.p_scale))
+        family = _family(self.datapath)
+        check_blocks({role: getattr(self, role) for role in ROLES}, self.datapath, self.scaling)
+        for role in ("weight", "activation", "error"):
+            fmt = getattr(self, role)
+            if not isinstance(fmt, (family, MXFormat)):
+                raise ValueError(
+                    f"{role} must be of type {family.__name__} for {type(self.datapath).__name__}, "
+                    f"got {fmt!r}"
+                )
+        if self.scaling == "amax" and family is LNSFormat:
+            raise ValueError("scaling must be none for LNS, whose offset is always per tensor")
+        if self.optimiser in ("integer-madam", "lns-madam") and not (
+            isinstance(self.update, LNSFormat) and not self.update.zero
+        ):
+            raise ValueError(
+                f"update must be an LNSFormat with zero=False for {self.optimiser}, "
+                f"got {self.update!r}"
+            )
+        if self.optimiser == "integer-madam" and family is not LNSFormat:
+            raise ValueError(
+                "optimiser must not be integer-madam without an LNS datapath: its weights are "
+                f"requantised exponents, got {self.weight!r}"
+            )
+
+    @property
+    def overflow_rule(self) -> str:
+        """What each format and the accumulator do beyond their range, for reports."""
+        parts: dict[str, str] = {}
+        for role in ROLES:
+            fmt = getattr(self, role)
+            if fmt is not None:
+                parts.setdefault(f"{fmt.name} {_rule(fmt)}", role)
+        accumulator = self.datapath.accumulator
+        if isinstance(accumulator, FloatFormat):
+            total = f"{accumulator.name} accumulator goes to infinity"
+        elif accumulator.style == "log":
+            total = f"logarithmic sum of {accumulator.bits} exponent bits saturates"
+        else:
+            total = f"{accumulator.bits}-bit accumulator {accumulator.overflow}s"
+        return "; ".join([*parts, total])
+
+
+def _family(datapath: AnyDatapath) -> type[LNSFormat] | type[FloatFormat] | type[IntFormat]:
+    if isinstance(datapath, Datapath):
+        return LNSFormat
+    return FloatFormat if isinstance(datapath, FloatDatapath) else IntFormat
+
+
+def _rule(fmt: AnyFormat) -> str:
+    if isinstance(fmt, FloatFormat) and fmt.overflow == "infinity":
+        return "goes to infinity" if fmt.encoding == "ieee" else "goes to NaN"
+    return "saturates"
+
+
+def lns_recipe(
+    exponent_bits: int = 7,
+    gamma: int = 8,
+    antilog: Antilog | None = None,
+    accumulator: Accumulator | None = None,
+    optimiser: str = "integer-madam",
+    update: LNSFormat | None = None,
+    variant: str = "exact",
+) -> Recipe:
+    """Return the LNS recipe: one LNSFormat for weights, activations, errors and gradients.
+
+    antilog, accumulator, variant: as in `Datapath`. update: the stored weight's format; None means
+    the 16-bit E=15, gamma=2048 of LNS-Madam where the optimiser stores codes, else an fp32 master.
+    """
+    fmt = LNSFormat(exponent_bits, gamma)
+    require_choice("optimiser", optimiser, OPTIMISERS)
+    require_format("update", update, optional=True)
+    antilog = Antilog() if antilog is None else antilog
+    accumulator = Accumulator() if accumulator is None else accumulator
+    if update is None and optimiser in ("integer-madam", "lns-madam"):
+        update = LNS16_UPDATE
+    stored = "fp32 master weights" if update is None else f"weights stored as {update.name}"
+    return Recipe(
+        name=fmt.name,
+        weight=fmt,
+        activation=fmt,
+        error=fmt,
+        gradient=fmt,
+        update=update,
+        datapath=Datapath(antilog, accumulator, variant),
+        optimiser=optimiser,
+        description=f"{fmt.name} everywhere in the GEMMs, a scale per tensor, {stored}",
+    )
+
+
+def _fp8() -> Recipe:
+    return Recipe(
+        name="fp8",
+        weight=FP8_E4M3,
+        activation=FP8_E4M3,
+        error=FP8_E5M2,
+        gradient=None,
+        update=None,
+        datapath=FloatDatapath(FP32),
+        optimiser="adamw",
+        scaling="amax",
+        description="E4M3 weights and activations, E5M2 errors, a power-of-two scale per tensor, "
+        "fp32 accumulator, fp32 master weights",
+    )
+
+
+def _plain(fmt: FloatFormat, scaling: str, note: str) -> Recipe:
+    return Recipe(
+        name=fmt.name,
+        weight=fmt,
+        activation=fmt,
+        error=fmt,
+        gradient=None if fmt == FP32 else fmt,
+        update=None,
+        datapath=FloatDatapath(FP32),
+        optimiser="adamw",
+        scaling=scaling,
+        description=f"{fmt.name} in the GEMMs, {note}, fp32 accumulator, fp32 master weights",
+    )
+
+
+def _int8() -> Recipe:
+    return Recipe(
+        name="int8",
+        weight=INT8,
+        activation=INT8,
+        error=INT8,
+        gradient=None,
+        update=None,
+        datapath=IntDatapath(),
+        optimiser="adamw",
+        scaling="amax",
+        description="int8 with a power-of-two scale per tensor, 32-bit accumulator, fp32 masters",
+    )
+
+
+def _blocks(fmt: MXFormat) -> Recipe:
+    return Recipe(
+        name=fmt.name,
+        weight=fmt,
+        activation=fmt,
+        error=fmt,
+        gradient=None,
+        update=None,
+        datapath=FloatDatapath(FP32),
+        optimiser="adamw",
+        description=f"blocks of {fmt.block} {fmt.element.name} along the contracted axis, "
+        "fp32 accumulator, fp32 master weights",
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "lns8": lns_recipe,
+    "fp32": lambda: _plain(FP32, "none", "no scaling"),
+    "bf16": lambda: _plain(BF16, "none", "no scaling"),
+    "fp16": lambda: _plain(FP16, "amax", "a power-of-two scale per tensor"),
+    "fp8": _fp8,
+    "fp8-no-master": lambda: replace(
+        _fp8(),
+        name="fp8-no-master",
+        update=FP8_E4M3,
+        description="as fp8, the weight stored between steps as scaled E4M3",
+    ),
+    "fp8-fixed": lambda: replace(
+        _fp8(),
+        name="fp8-fixed",
+        datapath=FloatDatapath(Accumulator()),
+        description="as fp8, with LNS's fixed-point accumulator (24 bits, guard 4)",
+    ),
+    "int8": _int8,
+    **{name: partial(_blocks, fmt) for name, fmt in MX_FORMATS.items()},
+    "fp32-madam": lambda: replace(
+        _plain(FP32, "none", "no scaling"), name="fp32-madam", optimiser="madam"
+    ),
+}
+
+
+def with_overflow(recipe: Recipe, rule: str) -> Recipe:
+    """Return `recipe` with the overflow rule of its float conversions replaced.
+
+    rule: "saturate" or "infinity" (E4M3, which has none, gives NaN). The accumulator keeps its own.
+    Raises ValueError for a recipe without float formats.
+    """
+    require_choice("format_overflow", rule, ("infinity", "saturate"))
+    roles = ("weight", "activation", "error", "gradient", "update")
+    formats = {role: getattr(recipe, role) for role in roles}
+    floats = {n: f for n, f in formats.items() if isinstance(f, FloatFormat)}
+    if not floats:
+        raise ValueError(f"format_overflow must be left out for {recipe.name}, got {rule!r}")
+    changed: dict[str, Any] = {n: replace(f, overflow=rule) for n, f in floats.items()}
+    return replace(recipe, **changed)
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return the recipe called `name`; an unknown name raises ValueError listing the known ones."""
+    return RECIPES[require_choice("recipe", name, RECIPES)]()

@@ -1,0 +1,1 @@
+"""Learning rules: what each computes, keeps and stores."""

@@ -1,0 +1,1 @@
+"""Networks whose products run on a datapath: layers, conversion, counts, optimisers."""

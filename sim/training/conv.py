@@ -1,0 +1,221 @@
+"""Conv2d as three GEMMs of codes.
+
+The patches (im2col) are read where they lie, in the padded codes; padding is code 0, which is zero.
+The order of k is part of the result's bits:
+forward: input channel, kernel row, kernel column; dw: image, output row, output column;
+dx, the transposed convolution as one GEMM, so that every product meets the accumulator: output
+channel, kernel row, kernel column of the flipped kernel, over the errors spread by the stride with
+zero codes between them.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ...kernels import with_code
+from ...lns.array import CodeArray
+from ...lns.checks import require_kind
+from ...lns.format import LNSFormat
+from ..checks import conv_sizes
+from ..recipes.recipe import Recipe
+from .blocks import keep, turned
+from .images import Array, Codes, Pads, Pair, Shape, channels, image_place, padded, patches, spread
+from .layer_checks import build, require_float32
+from .linear import Mapped, run_backward
+
+
+class ConvFunction(torch.autograd.Function):
+    """y = conv2d(x, w) + b; x (N, C, H, W) float32."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: "Conv2d"
+    ) -> Tensor:
+        """Encode x and w once; the same codes serve backward."""
+        ctx.layer, ctx.size, ctx.has_bias = layer, tuple(x.shape[2:]), bias is not None
+        ctx.activation = layer.encode_activation(x.detach().numpy())
+        ctx.weight = layer.weight_operand(weight)
+        keep(ctx, activation=x.detach().numpy(), weight=weight.detach().numpy())
+        ctx.padded = padded(ctx.activation.code, layer.pads())
+        ctx.out_size = layer.out_size(ctx.size)
+        y = np.empty((x.shape[0], layer.out_channels, *ctx.out_size), np.float32)
+        for g, w in enumerate(layer.split(ctx.weight.code)):
+            inputs, outputs = w.shape[1], w.shape[0]
+            a = patches(ctx.padded, ctx.activation, layer.shape, g * inputs, inputs)
+            kernel = with_code(ctx.weight, w.reshape(outputs, -1)).T
+            layer.gemm("forward", a, kernel, image_place(y, g * outputs, outputs))
+        result = torch.from_numpy(y)
+        return result if bias is None else result.add_(bias.reshape(-1, 1, 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        """dx: transposed convolution; dw: errors times patches over images and positions."""
+        return run_backward(ctx, dy, (0, 2, 3), _input_gradient, _weight_gradient)
+
+
+def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
+    """Errors (C_out, N * OH * OW) times patches (N * OH * OW, C * KH * KW), group by group."""
+    layer: Conv2d = ctx.layer
+    activation, wide = turned(ctx, "activation", "dw"), ctx.padded
+    if activation is not ctx.activation:
+        wide = padded(activation.code, layer.pads())
+    parts = []
+    for g, w in enumerate(layer.split(ctx.weight.code)):
+        inputs, outputs = w.shape[1], w.shape[0]
+        errors = channels(error, g * outputs, outputs)
+        columns = patches(wide, activation, layer.shape, g * inputs, inputs)
+        parts.append(layer.gemm("dw", errors, columns))
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return whole.reshape(ctx.weight.shape)
+
+
+def _input_gradient(ctx: Any, error: CodeArray) -> Array:
+    layer: Conv2d = ctx.layer
+    reach = [d * (k - 1) for k, d in zip(layer.kernel, layer.dilations, strict=True)]
+    pads = layer.pads()
+    full = [size + sum(pad) for size, pad in zip(ctx.size, pads, strict=True)]
+    extra = tuple(
+        size - r - 1 - (out - 1) * s
+        for size, r, out, s in zip(full, reach, ctx.out_size, layer.strides, strict=True)
+    )
+    around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
+    wide = padded(spread(error.code, layer.strides, (extra[0], extra[1])), (around[0], around[1]))
+    dx = np.empty((error.shape[0], layer.in_channels, *ctx.size), np.float32)
+    weight = turned(ctx, "weight", "dx")
+    for g, w in enumerate(layer.split(weight.code)):
+        inputs, outputs = w.shape[1], w.shape[0]
+        shape = layer.kernel, (1, 1), layer.dilations
+        columns = patches(wide, error, shape, g * outputs, outputs)
+        flipped = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, inputs)
+        kernel = with_code(weight, np.ascontiguousarray(flipped))
+        layer.gemm("dx", columns, kernel, image_place(dx, g * inputs, inputs))
+    return dx
+
+
+class Conv2d(Mapped, nn.Conv2d):
+    """`torch.nn.Conv2d` on a datapath; padding_mode "zeros" only.
+
+    Input (N, C, H, W) or (C, H, W), float32.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair | str = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recipe: Recipe,
+    ):
+        if padding_mode != "zeros":
+            raise ValueError(f"padding_mode must be zeros in layer, got {padding_mode!r}")
+        sizes = conv_sizes(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        )
+        build(self, nn.Conv2d, sizes, bias, device, dtype, recipe)
+        self.attach(recipe)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return self.described(nn.Conv2d.extra_repr(self))
+
+    def attach(self, recipe: Recipe, tally: Any = None, name: str = "layer") -> None:
+        """As `Mapped.attach`; refuses what has no zero code to pad or spread with."""
+        if self.padding_mode != "zeros":
+            raise ValueError(f"padding_mode must be zeros in {name}, got {self.padding_mode!r}")
+        conv_sizes(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
+        require_kind("recipe", recipe, Recipe)
+        for role in ("activation", "error"):
+            fmt = getattr(recipe, role)
+            if isinstance(fmt, LNSFormat) and not fmt.zero:
+                raise ValueError(
+                    f"{role} must have a zero code (zero=True) in the convolution {name}: padding "
+                    f"and stride insert zeros, got {fmt.name}"
+                )
+        super().attach(recipe, tally, name)
+
+    @property
+    def kernel(self) -> Pair:
+        """(rows, columns) of the kernel."""
+        return (self.kernel_size[0], self.kernel_size[1])
+
+    @property
+    def strides(self) -> Pair:
+        """(vertical, horizontal) stride."""
+        return (self.stride[0], self.stride[1])
+
+    @property
+    def dilations(self) -> Pair:
+        """(vertical, horizontal) dilation."""
+        return (self.dilation[0], self.dilation[1])
+
+    def pads(self) -> Pads:
+        """Zeros added on each side."""
+        if isinstance(self.padding, str):
+            reach = [d * (k - 1) for k, d in zip(self.kernel, self.dilations, strict=True)]
+            if self.padding == "valid":
+                reach = [0, 0]
+            return ((reach[0] // 2, reach[0] - reach[0] // 2),
+                    (reach[1] // 2, reach[1] - reach[1] // 2))  # fmt: skip
+        vertical, horizontal = self.padding
+        return ((vertical, vertical), (horizontal, horizontal))
+
+    def out_size(self, size: Pair) -> Pair:
+        """(rows, columns) of the output for an input of `size`."""
+        rows, columns = (
+            (length + sum(pad) - d * (k - 1) - 1) // s + 1
+            for length, pad, k, s, d in zip(
+                size, self.pads(), self.kernel, self.strides, self.dilations, strict=True
+            )
+        )
+        return rows, columns
+
+    @property
+    def shape(self) -> Shape:
+        """(kernel, stride, dilation)."""
+        return self.kernel, self.strides, self.dilations
+
+    def split(self, weight: Codes) -> list[Codes]:
+        """The weight's codes, one part per group."""
+        return np.split(weight, self.groups) if self.groups > 1 else [weight]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (N, out_channels, OH, OW) float32, without N where the input has none."""
+        require_float32(self.layer_name, input)
+        if input.dim() == 3:
+            return self.forward(input.unsqueeze(0)).squeeze(0)
+        if input.dim() != 4 or input.shape[1] != self.in_channels:
+            raise ValueError(
+                f"input of {self.layer_name} must be (N, {self.in_channels}, H, W), "
+                f"got {tuple(input.shape)}"
+            )
+        if min(self.out_size((input.shape[2], input.shape[3]))) < 1:
+            least = [
+                d * (k - 1) + 1 - sum(pad)
+                for d, k, pad in zip(self.dilations, self.kernel, self.pads(), strict=True)
+            ]
+            raise ValueError(
+                f"input of {self.layer_name} must have at least {max(least[0], 1)} x "
+                f"{max(least[1], 1)} places, got {input.shape[2]} x {input.shape[3]}"
+            )
+        y: Tensor = ConvFunction.apply(input, self.weight_source(), self.bias_value(), self)
+        return y

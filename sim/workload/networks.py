@@ -1,0 +1,209 @@
+"""Networks by name as workloads: published architectures without weights, and lnsim's own.
+
+The layers are built on PyTorch's meta device, which holds shapes only, and traced like any model.
+Dropout is left out. Sources: ResNet, He et al., CVPR 2016, as torchvision lays it out (stride in
+the 3x3 convolution); BERT, Devlin et al., NAACL 2019, with a question-answering head; GPT with 1.7
+billion parameters: 24 layers, width 2304, 24 heads, vocabulary 51200, a configuration recalled from
+Narayanan et al., SC 2021, and not confirmed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, gelu, relu, scaled_dot_product_attention
+
+from ...lns.checks import require_choice, require_int
+from .models import cnn as small_cnn
+from .models import mlp, resnet18
+from .trace import trace_step
+from .workload import Workload
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions with batch norms and a shortcut."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1, self.norm1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv3, self.norm3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.shortcut = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(residual + shortcut); x (N, C, H, W)."""
+        y = relu(self.norm1(self.conv1(x)))
+        y = relu(self.norm2(self.conv2(y)))
+        return relu(self.norm3(self.conv3(y)) + self.shortcut(x))
+
+
+class Basic(nn.Module):
+    """Two 3x3 convolutions with batch norms and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        self.shortcut = _shortcut(inputs, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(residual + shortcut); x (N, C, H, W)."""
+        y = relu(self.norm1(self.conv1(x)))
+        return relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ResNet(nn.Module):
+    """ResNet for 224x224 images and 1000 classes."""
+
+    def __init__(self, block: type[Bottleneck] | type[Basic], depths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        blocks: list[nn.Module] = []
+        inputs = 64
+        for stage, depth in enumerate(depths):
+            for index in range(depth):
+                width = 64 << stage
+                blocks.append(block(inputs, width, 2 if stage and not index else 1))
+                inputs = width * block.expansion
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(inputs, 1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return class scores of images (N, 3, 224, 224)."""
+        y = self.blocks(self.pool(relu(self.norm(self.stem(x)))))
+        return self.head(y.mean((2, 3)))
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer perceptron; norms before ("pre") or after each."""
+
+    def __init__(self, width: int, heads: int, pre: bool) -> None:
+        super().__init__()
+        self.heads, self.pre = heads, pre
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Return the attention's output; x (N, L, width)."""
+        n, length, width = x.shape
+        parts = (
+            layer(x).view(n, length, self.heads, -1).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        y = scaled_dot_product_attention(*parts)
+        return self.out(y.transpose(1, 2).reshape(n, length, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, L, width)."""
+        if self.pre:
+            x = x + self.attend(self.norm1(x))
+            return x + self.down(gelu(self.up(self.norm2(x))))
+        x = self.norm1(x + self.attend(x))
+        return self.norm2(x + self.down(gelu(self.up(x))))
+
+
+class Transformer(nn.Module):
+    """Token and position embeddings, blocks, a head of `outputs` per token.
+
+    A causal mask changes no shape and is left out: the products of masked pairs are counted, as a
+    dense array computes them.
+    """
+
+    def __init__(
+        self, layers: int, width: int, heads: int, words: int, places: int, outputs: int, pre: bool
+    ) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(words, width), nn.Embedding(places, width)
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.Sequential(*(Block(width, heads, pre) for _ in range(layers)))
+        self.head = nn.Linear(width, outputs)
+        self.pre = pre
+
+    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """Return (N, L, outputs); tokens and places (N, L)."""
+        x = self.words(tokens) + self.places(places)
+        if self.pre:
+            return self.head(self.norm(self.blocks(x)))
+        return self.head(self.blocks(self.norm(x)))
+
+
+def _spans(scores: Tensor) -> Tensor:
+    """Cross-entropy of the first and the last token of an answer, over the sequence."""
+    places = torch.zeros(scores.shape[0], dtype=torch.long, device=scores.device)
+    return cross_entropy(scores[..., 0], places) + cross_entropy(scores[..., 1], places)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network by name."""
+
+    build: Callable[[], nn.Module]
+    inputs: Callable[[int], list[Tensor]]  #: batch -> tensors
+    note: str
+    loss: Callable[[Tensor], Tensor] | None = None
+
+
+def _images(side: int, channels: int = 3) -> Callable[[int], list[Tensor]]:
+    return lambda batch: [torch.empty(batch, channels, side, side)]
+
+
+def _tokens(length: int) -> Callable[[int], list[Tensor]]:
+    return lambda batch: [torch.zeros(batch, length, dtype=torch.long) for _ in range(2)]
+
+
+def _bert(layers: int, width: int, heads: int) -> Callable[[], nn.Module]:
+    return lambda: Transformer(layers, width, heads, 30522, 512, 2, pre=False)
+
+
+NETWORKS: dict[str, Network] = {
+    "resnet18": Network(
+        lambda: ResNet(Basic, (2, 2, 2, 2)), _images(224), "ResNet-18, ImageNet 224x224"
+    ),
+    "resnet50": Network(
+        lambda: ResNet(Bottleneck, (3, 4, 6, 3)), _images(224), "ResNet-50, ImageNet 224x224"
+    ),
+    "bert-base": Network(_bert(12, 768, 12), _tokens(384), "BERT-Base, 384 tokens", _spans),
+    "bert-large": Network(_bert(24, 1024, 16), _tokens(384), "BERT-Large, 384 tokens", _spans),
+    "gpt-1.7b": Network(
+        lambda: Transformer(24, 2304, 24, 51200, 2048, 51200, pre=True),
+        _tokens(2048),
+        "GPT, 1.7 billion parameters, 2048 tokens",
+    ),
+    "resnet18-cifar": Network(
+        lambda: resnet18((3, 32, 32), 10), _images(32), "ResNet-18 in its CIFAR form, 32x32"
+    ),
+    "mlp": Network(lambda: mlp((1, 28, 28), 10), _images(28, 1), "MLP 784-256-128-10"),
+    "cnn": Network(lambda: small_cnn((1, 28, 28), 10), _images(28, 1), "CNN 16-32, 28x28"),
+}
+
+
+def network_workload(name: str, batch: int = 1) -> Workload:
+    """Return the training step of a network in NETWORKS on `batch` samples.
+
+    An unknown name raises ValueError listing the known ones.
+    """
+    network = NETWORKS[require_choice("model", name, NETWORKS)]
+    require_int("batch", batch, 1, 1 << 20)
+    with torch.device("meta"):
+        model = network.build()
+        inputs = network.inputs(batch)
+    workload = trace_step(model, inputs, network.loss, name=name)
+    samples = "one sample" if batch == 1 else f"{batch} samples"
+    return replace(workload, note=f"{network.note}, {samples}")
