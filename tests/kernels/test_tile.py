@@ -871,9 +871,9 @@ def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
 
 PLAIN_SCRIPT = """
 import numpy as np
-from lnsim.kernels import (
-    Gathered, matmul_counted, matmul_real, product, quantise, to_float32, which
-)
+from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, to_float32
+from lnsim.kernels.cpu.gemm import product
+from lnsim.kernels.cpu.runtime import which
 from lnsim.lns.array import LNSArray
 from lnsim.lns.codec import encode
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath

@@ -643,7 +643,7 @@ def test_plain_kernels_need_a_process_of_their_own() -> None:
         get_backend("plain")
     code = (
         "from lnsim.sim.conformance.backends import get_backend; get_backend('plain');"
-        "from lnsim.kernels import which; print(which.PLAIN)"
+        "from lnsim.kernels.cpu.runtime import which; print(which.PLAIN)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
