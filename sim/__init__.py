@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..kernels.mx import matmul_mx
     from .cost.step import StepCost, cost_step
     from .machine.machine import Machine, get_machine
     from .machine.systolic import GemmCost, gemm_cost
     from .recipes.recipe import RECIPES, Recipe, get_recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
-    from .training.blocks import matmul_mx
     from .training.conv import Conv2d
     from .training.convert import convert
     from .training.linear import Linear
@@ -45,7 +45,7 @@ __all__ = [
     "trace_step",
 ]
 _HOMES = {
-    "training.blocks": ("matmul_mx",),
+    ".kernels.mx": ("matmul_mx",),
     "training.conv": ("Conv2d",),
     "training.convert": ("convert",),
     "training.linear": ("Linear",),

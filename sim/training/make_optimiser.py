@@ -4,13 +4,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ...kernels import to_float32
 from ...lns.checks import require_kind
 from ..checks import require_positive
 from ..recipes.recipe import DEFAULT_LR, Recipe
 from ..rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
 from .convert import mapped_layers
-from .operands import encode_tensor
+from .operands import decoded, encode_tensor
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) -> Optimizer:
@@ -59,19 +58,19 @@ def _store(model: nn.Module, recipe: Recipe) -> None:
     assert recipe.update is not None
     for layer in mapped_layers(model):
         for tensor in layer.parameters(recurse=False):
-            real = tensor.detach().numpy()
-            if not real.any():
+            if not bool(tensor.any()):
                 continue  # zero stays zero: a format without it would store its smallest magnitude
-            array = encode_tensor(
+            codes = encode_tensor(
+                layer.backend,
                 layer.tally,
                 layer.layer_name,
                 "update",
                 "update",
-                real,
+                tensor,
                 recipe.update,
                 recipe.scaling,
             )
-            tensor.copy_(torch.from_numpy(to_float32(array)))
+            tensor.copy_(decoded(layer.backend, codes))
 
 
 def set_lr_scale(optimiser: Optimizer, scale: float) -> None:
