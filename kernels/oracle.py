@@ -151,21 +151,21 @@ def _least_offset(
     pairs = [(x, draw) for x, draw in zip(numbers, draws, strict=True) if x]
     if not pairs:
         return 0
-    step = fmt.gamma if isinstance(fmt, LNSFormat) else 1
-    top = 2**fmt.exponent_bits - 1 if isinstance(fmt, LNSFormat) else 0
+    if isinstance(fmt, LNSFormat):
+        top = 2**fmt.exponent_bits - 1
 
-    def fits(offset: int) -> bool:
-        if not isinstance(fmt, LNSFormat):
-            return not any(beyond_one(x, fmt, offset) for x, _ in pairs)
-        steps = [steps_one(x, fmt.gamma, rounding, offset, d, random_bits) for x, d in pairs]
-        return max(steps) - offset <= top
+        def most(offset: int) -> int:
+            return max(steps_one(x, fmt.gamma, rounding, offset, d, random_bits) for x, d in pairs)
 
-    low, high = -2200 * step - top, 2200 * step  # beyond float64's range, at both ends
-    low -= low % step
-    while high - low > step:  # low does not fit, high does
-        middle = (low + high) // 2 // step * step
-        middle = middle if middle > low else low + step
-        low, high = (low, middle) if fits(middle) else (middle, high)
+        offset = -((top - most(0)) // fmt.gamma + 1) * fmt.gamma  # a tie may be rounded otherwise
+        while most(offset) - offset > top:
+            offset += fmt.gamma
+        return offset
+    low, high = -2200, 2200  # beyond float64's range, at both ends: low does not fit, high does
+    while high - low > 1:
+        middle = (low + high) // 2
+        beyond = any(beyond_one(x, fmt, middle) for x, _ in pairs)
+        low, high = (middle, high) if beyond else (low, middle)
     return high
 
 
@@ -236,8 +236,8 @@ def _single(code: int, offset: int, fmt: Format) -> int:
         found = float_code(bool(sign), exact, _FP32)
         return found if found % 2**31 else 0
     value = decode_one(code, offset, fmt)
-    if isinstance(value, float):
-        return float_code(np.signbit(value).item(), abs(value), _FP32)
+    if isinstance(value, float):  # a negative zero, an infinity or a NaN
+        return float_code(bool(np.signbit(value)), abs(value) or Fraction(0), _FP32)
     return float_code(value < 0, abs(value), _FP32)
 
 
