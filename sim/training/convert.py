@@ -17,11 +17,11 @@ logger = logging.getLogger("lnsim")
 ZERO_START_STD = 0.01  # of an all-zero tensor under zero_start "normal": the cGAN recipe of Madam
 
 _MADAM = ("madam", "lns-madam", "integer-madam")
-# torch's layer -> the mapped one, as module:class beside this file, imported on use. Exactly these
+# torch's layer -> the mapped one, as module:class, imported on use. Exactly these
 # types are mapped; a subclass computes what its own author wrote.
 LAYERS: dict[type[nn.Module], str] = {
-    nn.Linear: "linear:Linear",
-    nn.Conv2d: "conv:Conv2d",
+    nn.Linear: ".linear:Linear",
+    nn.Conv2d: ".conv:Conv2d",
 }
 # Work of the vector unit by nature: nothing to map, nothing to report.
 _VECTOR = (
@@ -90,7 +90,7 @@ def _mapped_class(module: nn.Module) -> type[Mapped] | None:
     if place is None:
         return None
     home, _, name = place.partition(":")
-    found: type[Mapped] = getattr(import_module(f".{home}", __package__), name)
+    found: type[Mapped] = getattr(import_module(home, __package__), name)
     return found if found.maps(module) else None
 
 
