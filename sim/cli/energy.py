@@ -21,8 +21,9 @@ from ..machine.machine import OBJECTIVES, Machine, get_machine, machine_names
 from ..machine.systolic import DATAFLOWS, RECURRENCES
 from ..prices.sources import load_prices, table_of_node, with_dram
 from ..prices.table import Interval, PriceTable
-from ..recipes.recipe import OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe
+from ..recipes.recipe import RECIPES, Recipe, get_recipe, lns_recipe
 from ..report.units import digits, energy_text, time_text, unit_of
+from ..rules.rule import RULES
 from ..workload.workload import Workload
 from .commands import console, table_of
 
@@ -84,7 +85,7 @@ def recipe_of(name: str, optimiser: str | None = None) -> Recipe:
     have (integer Madam without LNS) raises ValueError.
     """
     if optimiser is not None:
-        require_choice("optimiser", optimiser, OPTIMISERS)
+        require_choice("optimiser", optimiser, RULES)
     match = _LNS.fullmatch(name)
     if match is not None:
         return replace(_lns(match, optimiser or "integer-madam"), name=name)
