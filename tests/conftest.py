@@ -1,4 +1,4 @@
-"""Hypothesis profiles by HYPOTHESIS_PROFILE (dev: fast, ci: default, thorough); the judges' path."""
+"""Hypothesis profiles by HYPOTHESIS_PROFILE: dev, ci (default), thorough; the judges' folder."""
 
 import os
 import sys

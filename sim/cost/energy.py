@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
+from ..prices.interval import ZERO, Interval, ranking
+from ..prices.table import PriceTable, difference, price
 from ..workload.workload import PHASES
 from .components import COMPONENTS, Part
 from .mac_source import get_mac_source

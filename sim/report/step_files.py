@@ -10,7 +10,7 @@ from ..cost.energy import StepEnergy, compare, price_notes
 from ..cost.gemm import LayerCost
 from ..events.mac import NOT_COUNTED
 from ..files.paths import inside, require_folder, write_atomic
-from ..prices.sources import ert_text
+from ..prices.accelergy import ert_text
 from ..prices.table import PriceTable
 from ..workload.topology import topology_text
 from ..workload.workload import PHASES

@@ -91,7 +91,6 @@ NOT_YET_AT_THE_TOP = {
     "sim/cli/main.py",
     "sim/conformance/backends.py",
     "sim/data/fetch.py",
-    "sim/prices/table.py",
     "sim/report/page.py",
     "sim/runs/worker.py",
 }

@@ -7,22 +7,11 @@ from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, In
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, LNS8, Format
 from lnsim.sim import RECIPES, cost_step, get_machine, get_recipe, lns_recipe
 from lnsim.sim.events.mac import Event, Events, gemm_events
-from lnsim.sim.prices.kinds import RULE_TEXT, RULES
-from lnsim.sim.prices.rows import read_row
+from lnsim.sim.prices.interval import ZERO, Interval, ranking
+from lnsim.sim.prices.kinds import GROUPS, KINDS, Kind, PriceRule, rule_texts
+from lnsim.sim.prices.rows import COLUMNS, CONFIDENCES, PriceRow, read_row
 from lnsim.sim.prices.sources import load_prices
-from lnsim.sim.prices.table import (
-    COLUMNS,
-    CONFIDENCES,
-    KINDS,
-    PER_BIT,
-    ZERO,
-    Interval,
-    PriceTable,
-    difference,
-    price,
-    rank_events,
-    ranking,
-)
+from lnsim.sim.prices.table import PriceTable, difference, price, rank_events
 from lnsim.sim.workload.networks import network_workload
 
 TABLE = PriceTable.default()
@@ -118,7 +107,33 @@ def test_rules_by_hand(event: Event, pj: float) -> None:
 
 def test_every_rule_is_stated() -> None:
     """The report's text covers each kind that has a rule, and no other."""
-    assert {kind for kinds in RULE_TEXT for kind in kinds.split(", ")} == set(RULES)
+    told = {kind for kinds in rule_texts() for kind in kinds.split(", ")}
+    assert told == {name for name, kind in KINDS.items() if kind.rule is not None}
+    assert all(rule_texts().values())
+
+
+def test_a_kind_is_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that is added has rows, a rule, a group and a line in the report, and no other place.
+
+    Its row's unit and detail are checked, its event is priced by its rule, and one that no record
+    names still takes a row of its own.
+    """
+    path = tmp_path / "prices.csv"
+    rule = PriceRule("two additions", lambda event, rows: {rows["int_add"][0][1]: 2.0})
+    monkeypatch.setitem(KINDS, "link_bits", Kind("link_bits", rule, "wires", per_bit=True, bits=""))
+    report = price({Event("link_bits"): 3}, TABLE)
+    assert report.total.mid == report.by_group["wires"].mid == pytest.approx(3 * 2 * 0.03)
+    assert rule_texts()["link_bits"] == "two additions"
+    row = "link_bits,,,1,2,3,pJ/bit,45 nm 0.9 V,mine,derived,"
+    path.write_text(f"{HEAD}\n{row}\n", encoding="utf-8")
+    assert price({Event("link_bits"): 3}, load_prices(path)).total == Interval(3, 6, 9)
+    path.write_text(f"{HEAD}\n{row.replace('pJ/bit', 'pJ/operation')}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="unit must be one of pJ/bit"):
+        load_prices(path)
+    own = PriceRow("teleport", 0, "", Interval(1, 1, 1), "pJ/operation", TABLE.node, "s", "derived")
+    table = PriceTable(dict(TABLE.rows) | {own.key: own})
+    assert price({Event("teleport"): 2}, table).by_group["arithmetic"].mid == 2
+    assert {kind.group for kind in KINDS.values()} | {"vector"} == set(GROUPS)
 
 
 def test_a_gemm_by_hand() -> None:
@@ -215,11 +230,12 @@ def test_every_kind_of_row_says_what_its_detail_is() -> None:
     steps += [cost_step(workload, far, recipe) for recipe in recipes]
     events = {event for step in steps for event in step.events()}
     bases = {"int_add", "mux_bits", "float_overhead", "mac"}
-    assert {event.kind for event in events} | bases == KINDS
+    assert {event.kind for event in events} | bases == set(KINDS)
     for event in sorted(events):
         if event.kind == "wire_bits":  # only its base, a millimetre, is a row
             continue
-        unit = "pJ/bit" if event.kind in PER_BIT else "pJ/operation"
+        per_bit = event.kind.endswith("_bits") or event.kind == "float_overhead"
+        unit = "pJ/bit" if per_bit else "pJ/operation"
         record = dict(zip(COLUMNS, (event.kind, str(event.bits), event.detail), strict=False))
         record |= dict.fromkeys(("low_pj", "mid_pj", "high_pj"), "1")
         record |= {"unit": unit, "node": "n", "source": "s", "confidence": "derived"}
