@@ -20,6 +20,7 @@ class StepEnergy:
 
     cost: StepCost
     parts: Mapping[Part, Interval]  #: (phase, component) -> pJ
+    prices: PriceTable  #: what the parts were priced from
 
     @property
     def name(self) -> str:
@@ -125,7 +126,8 @@ def _pj(part: Interval) -> dict[str, float]:
 
 def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:
     """Return the energy of a step; an event without a price raises ValueError naming it."""
-    return StepEnergy(cost, {key: price(events, table).total for key, events in cost.parts.items()})
+    parts = {key: price(events, table).total for key, events in cost.parts.items()}
+    return StepEnergy(cost, parts, table)
 
 
 @dataclass(frozen=True, slots=True)
