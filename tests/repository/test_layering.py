@@ -90,7 +90,6 @@ NOT_YET_AT_THE_TOP = {
     "sim/cli/energy.py",
     "sim/cli/main.py",
     "sim/conformance/backends.py",
-    "sim/data/fetch.py",
     "sim/report/page.py",
     "sim/runs/worker.py",
 }
