@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.prices.interval import Interval
 from lnsim.sim.prices.kinds import GROUPS, KINDS, Kind, PriceRule, rule_texts
 from lnsim.sim.prices.rows import COLUMNS, PriceRow

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.prices.interval import Interval
 from lnsim.sim.prices.rows import read_row
 from lnsim.sim.prices.sources import READERS, laid_over, load_prices, table_of_node

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, LNS8, Format
-from lnsim.sim.events.mac import Event, Events, gemm_events
+from lnsim.sim.events.event import Event, Events
+from lnsim.sim.events.mac import gemm_events
 from lnsim.sim.prices.interval import ZERO, Interval, ranking
 from lnsim.sim.prices.rows import COLUMNS, CONFIDENCES
 from lnsim.sim.prices.sources import load_prices
