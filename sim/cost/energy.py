@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
+from ..prices.interval import ZERO, Interval, ranking
+from ..prices.table import PriceTable, difference, price
 from .components import COMPONENTS, Part
 from .mac_source import get_mac_source
 from .step import StepCost
@@ -18,6 +19,7 @@ class StepEnergy:
 
     cost: StepCost
     parts: Mapping[Part, Interval]  #: (phase, component) -> pJ
+    prices: PriceTable  #: what the parts were priced from
 
     @property
     def name(self) -> str:
@@ -123,7 +125,8 @@ def _pj(part: Interval) -> dict[str, float]:
 
 def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:
     """Return the energy of a step; an event without a price raises ValueError naming it."""
-    return StepEnergy(cost, {key: price(events, table).total for key, events in cost.parts.items()})
+    parts = {key: price(events, table).total for key, events in cost.parts.items()}
+    return StepEnergy(cost, parts, table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,14 +154,6 @@ class Workload:
         """Yield the GEMMs of a phase, in order."""
         return (gemm for gemm in self.gemms if gemm.phase == phase)
 
-    def merged(self) -> list[tuple[Gemm, int]]:
-        """Return each different GEMM, layers aside, with how often the step has it."""
-        times: dict[Gemm, int] = {}
-        for gemm in self.gemms:
-            key = replace(gemm, layer="", count=1)
-            times[key] = times.get(key, 0) + gemm.count
-        return list(times.items())
-
     def as_dict(self) -> dict[str, Any]:
         """Return what a report says of the workload, as JSON values."""
         return {

@@ -16,7 +16,7 @@ from lnsim.lns import (
 )
 from lnsim.sim.cli.main import main
 from lnsim.sim.recipes.facts import ZOO, details, worst_error
-from lnsim.sim.report.precision_plot import magnitudes, precision_png, worst_errors
+from lnsim.sim.report.precision_plot import magnitudes, precision_picture, worst_errors
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -132,10 +132,10 @@ def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path = tmp_path / "a" / "lns8.png"
     assert main(["formats", "lns8", "--plot", str(path)]) == 0
     assert str(path) in capsys.readouterr().out
-    assert path.read_bytes() == precision_png("lns8")
+    assert path.read_bytes() == precision_picture("lns8")
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert precision_png("mxfp4") != precision_png("fp4-e2m1")
+    assert precision_picture("mxfp4") != precision_picture("fp4-e2m1")
     assert main(["formats", "--plot", str(path)]) == 2
     assert "plot must come with the name of a format" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"^format must be one of bf16, .+, got 'fp9'$"):
-        precision_png("fp9")
+        precision_picture("fp9")
