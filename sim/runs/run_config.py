@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ...lns.accumulator import STYLES, Accumulator, Antilog
 from ...lns.checks import require_choice, require_int, require_power_of_two
@@ -29,6 +29,7 @@ from ..recipes.recipe import (
     lns_recipe,
     with_overflow,
 )
+from .plan import Plan
 
 MODEL_NAMES = ("cnn", "mlp", "resnet18")
 SCHEDULES = ("constant", "cosine", "step")
@@ -43,7 +44,7 @@ _STORED_AS_CODE = ("integer-madam", "lns-madam")  # optimisers whose weight is a
 _RANGE_OCTAVES_LOG2 = 4  # gamma = 2^(E-4): 16 octaves whatever E is, as LNS-Madam's E=7, G=8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunConfig:
     """What one run trains, on which hardware numbers, from which seed.
 
@@ -80,15 +81,18 @@ class RunConfig:
     limit_test: int | None = None
     max_steps: int | None = None  #: stop after so many steps
     variant: str | None = None  #: of the sums of style "log": "exact" (default), "table:n", ...
+    _usual_lanes: ClassVar[int]  # the machine's, which need no word in a label; set on the instance
 
     def __post_init__(self) -> None:
         require_choice("data", self.data, DATASETS)
         require_choice("model", self.model, MODEL_NAMES)
         require_choice("format", self.format, FORMAT_NAMES)
         require_choice("schedule", self.schedule, SCHEDULES)
-        check_trainable(get_machine(self.machine))
+        machine = get_machine(self.machine)
+        check_trainable(machine)
+        object.__setattr__(self, "_usual_lanes", machine.lanes)  # the file may be gone later
         if self.prices is not None:
-            self.price_table()  # its own checks
+            _prices(machine, self.prices)  # its own checks
         for name, high in (("epochs", 10**6), ("batch", 10**6), ("threads", 1024)):
             require_int(name, getattr(self, name), 1, high)
         require_int("seed", self.seed, 0, 2**32 - 1)
@@ -131,8 +135,7 @@ class RunConfig:
         if self.format not in ("lns", "fp8-fixed"):
             self._refuse(_ACCUMULATOR, f"format {self.format}")
             return
-        usual = get_machine(self.machine).lanes
-        require_int("lanes", self._default("lanes", usual), 1, 1024)
+        require_int("lanes", self._default("lanes", self._usual_lanes), 1, 1024)
         if self.style == "log":  # its bits follow from the format: `_fill_code`
             return
         bits = require_int("accumulator_bits", self._default("accumulator_bits", 24), 4, 62)
@@ -185,19 +188,26 @@ class RunConfig:
             recipe = replace(recipe, datapath=FloatDatapath(accumulator=accumulator))
         return recipe
 
+    def resolve(self) -> Plan:
+        """Return what the run needs; the files of machine and prices are read here, once."""
+        machine, info = get_machine(self.machine), DATASETS[self.data]
+        return Plan(
+            recipe=self.recipe(),
+            machine=machine if self.lanes is None else machine.with_changes(lanes=self.lanes),
+            prices=_prices(machine, self.prices),
+            model=self.model,
+            image=info.shape,
+            classes=info.classes,
+            batch=self.batch,
+        )
+
     def accelerator(self) -> Machine:
         """Return the machine this run is costed on, with the run's own lanes."""
-        machine = get_machine(self.machine)
-        return machine if self.lanes is None else machine.with_changes(lanes=self.lanes)
+        return self.resolve().machine
 
     def price_table(self) -> PriceTable:
         """Return the prices of the machine's node, with the run's own rows laid over them."""
-        machine = get_machine(self.machine)
-        if self.prices is None:
-            return with_dram(table_of_node(machine.node), machine)
-        if not isinstance(self.prices, str):
-            raise TypeError(f"prices must be the name of a file, got {self.prices!r}")
-        return with_dram(load_prices(Path(self.prices), machine.node), machine)
+        return self.resolve().prices
 
     def _accumulator(self, style: str) -> Accumulator:
         if style == "log":
@@ -248,7 +258,7 @@ class RunConfig:
             "accumulator_bits": (self._usual_bits(), "W{}"),
             "guard": (4, "guard {}"),
             "overflow": ("saturate", "{}"),
-            "lanes": (get_machine(self.machine).lanes, "V{}"),
+            "lanes": (self._usual_lanes, "V{}"),
             "rounding": ("floor", "{}"),
             "style": ("direct", "{}"),
             "variant": ("exact", "{}"),
@@ -284,6 +294,15 @@ class RunConfig:
         for name in values:
             require_choice("field", name, known)
         return cls(**values)
+
+
+def _prices(machine: Machine, file: object) -> PriceTable:
+    """The prices of the machine's node and DRAM, a file's rows (None: none) laid over them."""
+    if file is None:
+        return with_dram(table_of_node(machine.node), machine)
+    if not isinstance(file, str):
+        raise TypeError(f"prices must be the name of a file, got {file!r}")
+    return with_dram(load_prices(Path(file), machine.node), machine)
 
 
 def canonical_json(config: RunConfig) -> str:

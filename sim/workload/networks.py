@@ -9,6 +9,7 @@ Narayanan et al., SC 2021, and not confirmed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn.functional import cross_entropy, gelu, relu, scaled_dot_product_at
 
 from ...lns.checks import require_choice, require_int
 from .models import cnn as small_cnn
-from .models import mlp, resnet18
+from .models import make_model, mlp, resnet18
 from .trace import trace_step
 from .workload import Workload
 
@@ -207,3 +208,10 @@ def network_workload(name: str, batch: int = 1) -> Workload:
     workload = trace_step(model, inputs, network.loss, name=name)
     samples = "one sample" if batch == 1 else f"{batch} samples"
     return replace(workload, note=f"{network.note}, {samples}")
+
+
+@lru_cache(maxsize=32)
+def run_workload(model: str, image: tuple[int, ...], classes: int, batch: int) -> Workload:
+    """Return the training step of a network in models.MODELS on a batch of images (C, H, W)."""
+    images = torch.empty(batch, *image, device="meta")
+    return trace_step(make_model(model, image, classes, seed=0), images, name=model)
