@@ -19,7 +19,7 @@ def test_a_plan_holds_what_the_configuration_names() -> None:
     assert plan.recipe == replace(get_recipe("fp8"), optimiser="sgd")
     assert plan.machine == get_machine("edge-16")
     assert plan.prices.node == PriceTable.default().node
-    assert (plan.workload.name, plan.workload.gemms[0].m) == ("cnn", 8 * 8 * 8)
+    assert (plan.workload.name, plan.workload.gemms[0].M) == ("cnn", 8 * 8 * 8)
     assert plan.workload is plan.workload
     assert RunConfig(lanes=4).resolve().machine.lanes == 4
 
