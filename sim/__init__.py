@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from .cost.step import StepCost, cost_step
     from .machine.machine import Machine, get_machine
     from .machine.systolic import GemmCost, gemm_cost
-    from .recipes.recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .recipes.catalog import RECIPES
+    from .recipes.names import get_recipe
+    from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
     from .training.blocks import matmul_mx
     from .training.conv import Conv2d
@@ -52,7 +54,9 @@ _HOMES = {
     "machine.machine": ("Machine", "get_machine"),
     "training.make_optimiser": ("make_optimiser",),
     "rules.madam_optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
-    "recipes.recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "recipes.catalog": ("RECIPES",),
+    "recipes.names": ("get_recipe",),
+    "recipes.recipe": ("Recipe", "lns_recipe"),
     "cost.step": ("StepCost", "cost_step"),
     "machine.systolic": ("GemmCost", "gemm_cost"),
     "training.tally": ("Tally",),

@@ -12,28 +12,27 @@ from typing import Any, ClassVar
 
 from ...lns.accumulator import STYLES, Accumulator, Antilog
 from ...lns.checks import require_choice, require_int, require_power_of_two
-from ...lns.datapath import Datapath, FloatDatapath
+from ...lns.datapath import FloatDatapath
 from ...lns.format import LNSFormat
 from ...lns.gauss import split_variant
-from ..checks import MAX_LOG_BITS, log_bits
+from ..checks import MAX_LOG_BITS, log_bits, require_name
 from ..data.catalog import DATASETS
 from ..machine.machine import Machine, check_trainable, get_machine
 from ..prices.sources import load_prices, table_of_node, with_dram
 from ..prices.table import PriceTable
+from ..recipes.names import LNS, fields_of, get_recipe
 from ..recipes.recipe import (
     DEFAULT_LR,
     OPTIMISERS,
-    RECIPES,
     Recipe,
-    get_recipe,
     lns_recipe,
+    multiplying,
     with_overflow,
 )
+from ..workload.catalog import recorded_name, trained_name
 from .plan import Plan
 
-MODEL_NAMES = ("cnn", "mlp", "resnet18")
 SCHEDULES = ("constant", "cosine", "step")
-FORMAT_NAMES = ("lns", *sorted(set(RECIPES) - {"lns8"}))
 MAX_LR = 1e30  # far beyond use; torch's optimisers overflow float32 scalars near 1e38
 _CODE = ("exponent_bits", "gamma", "antilog_entries", "table_bits", "style", "variant")
 _LATER = ("variant",)  # fields a run has only where it sets them, so that older ids stay
@@ -54,7 +53,7 @@ class RunConfig:
 
     data: str = "digits"
     model: str = "mlp"
-    format: str = "lns"  #: "lns" or the name of a baseline recipe
+    format: str = LNS  #: a name such as fp8, lns8 or e5g4-log; of LNS it becomes "lns" and fields
     exponent_bits: int | None = None  #: LNS E, default 7
     gamma: int | None = None  #: LNS G, default 2^(E-4), at least 1 (a range of 16 octaves)
     antilog_entries: int | None = None  #: LNS L; None: a full table of G entries
@@ -84,9 +83,9 @@ class RunConfig:
     _usual_lanes: ClassVar[int]  # the machine's, which need no word in a label; set on the instance
 
     def __post_init__(self) -> None:
-        require_choice("data", self.data, DATASETS)
-        require_choice("model", self.model, MODEL_NAMES)
-        require_choice("format", self.format, FORMAT_NAMES)
+        require_name("data", self.data, DATASETS)
+        object.__setattr__(self, "model", trained_name(self.model))
+        self._take_format()
         require_choice("schedule", self.schedule, SCHEDULES)
         machine = get_machine(self.machine)
         check_trainable(machine)
@@ -116,10 +115,21 @@ class RunConfig:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} must be left out for {where}, got {getattr(self, name)}")
 
+    def _take_format(self) -> None:
+        """Put what the name of the format says into its fields: e5g4 is lns with two widths."""
+        said = fields_of(self.format)
+        name, own = self.format, said.pop("format")
+        for field, value in said.items():
+            if self._default(field, value) != value:
+                raise ValueError(
+                    f"{field} must be {value} for format {name}, got {getattr(self, field)}"
+                )
+        object.__setattr__(self, "format", own)
+
     def _fill_optimiser(self) -> None:
-        own = "integer-madam" if self.format == "lns" else get_recipe(self.format).optimiser
-        require_choice("optimiser", self._default("optimiser", own), OPTIMISERS)
-        if self.format != "lns" and self.optimiser in _STORED_AS_CODE:
+        own = "integer-madam" if self.format == LNS else get_recipe(self.format).optimiser
+        require_name("optimiser", self._default("optimiser", own), OPTIMISERS)
+        if self.format != LNS and self.optimiser in _STORED_AS_CODE:
             raise ValueError(
                 f"optimiser must be one of adamw, madam, sgd for format {self.format}, "
                 f"got {self.optimiser!r}"
@@ -132,7 +142,7 @@ class RunConfig:
         object.__setattr__(self, "lr", float(lr))
 
     def _fill_accumulator(self) -> None:
-        if self.format not in ("lns", "fp8-fixed"):
+        if self.format not in (LNS, "fp8-fixed"):
             self._refuse(_ACCUMULATOR, f"format {self.format}")
             return
         require_int("lanes", self._default("lanes", self._usual_lanes), 1, 1024)
@@ -144,7 +154,7 @@ class RunConfig:
         require_choice("rounding", self._default("rounding", "floor"), ("floor", "toward_zero"))
 
     def _fill_code(self) -> None:
-        if self.format != "lns":
+        if self.format != LNS:
             self._refuse(_CODE, f"format {self.format}")
             return
         bits = require_int("exponent_bits", self._default("exponent_bits", 7), 2, 15)
@@ -177,7 +187,7 @@ class RunConfig:
 
     def recipe(self) -> Recipe:
         """Return the formats, datapath and optimiser this run trains with."""
-        if self.format == "lns":
+        if self.format == LNS:
             self._refuse(("format_overflow",), "format lns")
             return self._lns_recipe()
         recipe = replace(get_recipe(self.format), optimiser=_set(self.optimiser))
@@ -235,9 +245,7 @@ class RunConfig:
             update=update,
             variant=_set(self.variant) if log else "exact",
         )
-        if isinstance(recipe.datapath, Datapath) and isinstance(recipe.weight, LNSFormat):
-            recipe.datapath.resolve(recipe.weight, recipe.weight)
-        return recipe
+        return multiplying(recipe)
 
     @property
     def run_id(self) -> str:
@@ -247,7 +255,7 @@ class RunConfig:
     @property
     def label(self) -> str:
         """Short name of format and optimiser; hardware numbers appear where not the default."""
-        if self.format != "lns":
+        if self.format != LNS:
             return f"{self.format}{self._extras()} · {self.optimiser}"
         return f"LNS E{self.exponent_bits} G{self.gamma}{self._extras()} · {self.optimiser}"
 
@@ -283,8 +291,8 @@ class RunConfig:
         return bits + 2 if self.style == "log" and bits is not None else 24
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON primitives."""
-        values = asdict(self)
+        """Return the fields as JSON primitives, a network by the name that records have."""
+        values = asdict(self) | {"model": recorded_name(self.model)}
         return {n: value for n, value in values.items() if n not in _LATER or value is not None}
 
     @classmethod
