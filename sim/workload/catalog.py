@@ -24,7 +24,7 @@ def trained_name(name: str) -> str:
 
     Raises ValueError for an unknown name, and for one that is costed only.
     """
-    if name == OLD_NAME:
+    if isinstance(name, str) and name == OLD_NAME:
         return "resnet18-cifar"
     if isinstance(name, str) and name in NETWORKS and name not in TRAINED:
         raise ValueError(
@@ -36,7 +36,9 @@ def trained_name(name: str) -> str:
 
 def costed_name(name: str) -> str:
     """Return the name of a network; `resnet18` of 0.1 is ImageNet's here. ValueError if unknown."""
-    return "resnet18-imagenet" if name == OLD_NAME else require_name("model", name, NETWORKS)
+    if isinstance(name, str) and name == OLD_NAME:
+        return "resnet18-imagenet"
+    return require_name("model", name, NETWORKS)
 
 
 def recorded_name(name: str) -> str:
