@@ -93,6 +93,6 @@ def given(args: argparse.Namespace, config: type[SweepConfig] | type[RunConfig])
 
 
 def note_old_name(typed: str | None, meant: str) -> None:
-    """Say on stderr which network a spelling of 0.1 means."""
+    """Say on stderr which network a spelling of 0.1 is taken for."""
     if typed == OLD_NAME:
-        print(f"lnsim: note: model {typed} is read as {meant}, its name since 0.2", file=sys.stderr)
+        print(f"lnsim: note: model {typed} names two networks, read as {meant}", file=sys.stderr)
