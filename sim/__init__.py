@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .recipes.names import get_recipe
     from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
+    from .rules.rule import Rule, get_rule
     from .runs.run_config import RunConfig
     from .runs.sweep import run_sweep
     from .runs.sweep_config import SweepConfig
@@ -40,6 +41,7 @@ __all__ = [
     "Madam",
     "PriceTable",
     "Recipe",
+    "Rule",
     "RunConfig",
     "StepCost",
     "SweepConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "gemm_cost",
     "get_machine",
     "get_recipe",
+    "get_rule",
     "lns_recipe",
     "make_optimiser",
     "matmul_mx",
@@ -73,6 +76,7 @@ _HOMES = {
     "cost.energy": ("compare", "price_step"),
     "cost.step": ("StepCost", "cost_step"),
     "prices.table": ("PriceTable",),
+    "rules.rule": ("Rule", "get_rule"),
     "runs.run_config": ("RunConfig",),
     "runs.sweep": ("run_sweep",),
     "runs.sweep_config": ("SweepConfig",),

@@ -16,7 +16,8 @@ from fuzzing import Answer, attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from lnsim import lns, sim
-from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, OPTIMISERS, SCALINGS, ZERO_STARTS
+from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, SCALINGS, ZERO_STARTS
+from lnsim.sim.rules.rule import RULES
 from lnsim.sim.workload.workload import Gemm, Workload
 from torch import nn
 
@@ -96,7 +97,7 @@ def for_conv(draw: st.DrawFn) -> Spec:
 def for_recipe(draw: st.DrawFn) -> Spec:
     """Fields of a Recipe: a good one, some from another."""
     first, second = draw(recipes()), draw(recipes())
-    mixed = {"optimiser": draw(st.sampled_from(OPTIMISERS))}
+    mixed = {"optimiser": draw(st.sampled_from(sorted(RULES)))}
     mixed["scaling"] = draw(st.sampled_from(SCALINGS))
     mixed["zero_start"] = draw(st.sampled_from(ZERO_STARTS))
     mixed["initial_exponents"] = draw(st.sampled_from(INITIAL_EXPONENTS))
@@ -116,7 +117,7 @@ def for_lns_recipe(draw: st.DrawFn) -> Spec:
         "gamma": gamma,
         "antilog": path.antilog,
         "accumulator": path.accumulator,
-        "optimiser": draw(st.sampled_from(OPTIMISERS)),
+        "optimiser": draw(st.sampled_from(sorted(RULES))),
         "update": update,
         "variant": path.variant,
     }
@@ -234,7 +235,7 @@ def for_run(draw: st.DrawFn) -> Spec:
         "gamma": draw(st.one_of(st.none(), st.sampled_from((1, 4, 6, 8)))),
         "accumulator_bits": draw(st.one_of(st.none(), st.integers(3, 64))),
         "style": draw(st.sampled_from((None, None, "direct", "bins", "log"))),
-        "optimiser": draw(st.sampled_from((None, None, *OPTIMISERS))),
+        "optimiser": draw(st.sampled_from((None, None, *RULES))),
         "model": draw(st.sampled_from(("mlp", "cnn", "resnet18", "resnet50"))),
         "lr": draw(st.one_of(st.none(), st.floats(0, 2))),
     }
@@ -261,11 +262,12 @@ CALLS: dict[str, Callable[[st.DrawFn], Spec]] = {
     "RunConfig": for_run,
     "get_recipe": for_name,
     "get_machine": for_name,
+    "get_rule": for_name,
 }
 # values that functions return, a table, files' values (test_fuzz_readers), codes' own fuzzing, and
 # what takes one value that is checked when it is made
 NOT_CALLED = {
-    "GemmCost", "StepCost", "Tally", "RECIPES", "Machine", "PriceTable", "SweepConfig", "matmul_mx",
+    "GemmCost", "StepCost", "Tally", "RECIPES", "Rule", "Machine", "PriceTable", "SweepConfig", "matmul_mx",
     "train", "run_sweep",
 }  # fmt: skip
 
