@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from ...lns.checks import require_choice
+from ..checks import require_name
 from .catalog import DATASETS, DatasetInfo
 from .datasets import DataCorruptError, find_file, home, read_folder, verify
 
@@ -98,8 +99,6 @@ def unpack_cifar(archive: Path, folder: Path, run: Run) -> Iterator[tuple[str, b
 
 def decode_rows(picture: bytes) -> np.ndarray:
     """Return uint8 (n, 3 * H * W), the colour planes of each row of an n-row RGB picture."""
-    from PIL import Image
-
     rows = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
     return rows.transpose(0, 2, 1).reshape(len(rows), -1)
 
@@ -186,7 +185,7 @@ def fetch(
     Raises ValueError for an unknown name, FetchError for a missing tool, a failed download or an
     archive with other contents, DataCorruptError for a file with other contents.
     """
-    info = registry[require_choice("data", name, registry)]
+    info = registry[require_name("data", name, registry)]
     if name not in archives:
         raise FetchError(f"{name} comes with lnsim, there is nothing to fetch")
     target = (root or home()) / name

@@ -11,11 +11,48 @@ saved activations need no rule of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from .flow_parts import Made, Step, Use
 from .vector_ops import SHAPE_ONLY, STREAMING, TWO_PASSES
 from .workload import ARITHMETIC, Gemm, Tensor, VectorOp, Workload
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An operator's look at a tensor."""
+
+    tensor: int
+    shape: Shape
+    words: int  #: distinct elements it sees
+
+
+@dataclass(slots=True)
+class Made:
+    """A tensor: where it comes from and what is done with it."""
+
+    kind: str  #: "weight", "constant", "outside" or "made"
+    words: int
+    layer: str = ""
+    phase: str = "forward"
+    step: int = -1  #: the operator that made it
+    roles: dict[str, str] = field(default_factory=dict)  #: GEMM role -> layer of its first use
+    input_gradient: bool = False  #: a GEMM of phase "dx" reads it
+    late_gemm: bool = False  #: a GEMM of the backward pass reads a tensor of the forward pass
+    far_words: int = 0  #: words to be written because somebody reads them from DRAM
+    mask_words: int = 0
+    late_words: int = 0  #: of these, read in the backward pass
+
+
+@dataclass(slots=True)
+class Step:
+    """An operator that computes."""
+
+    op: VectorOp | None
+    gemm: Gemm | None
+    made: list[int]
+    again: list[tuple[int, int]] = field(default_factory=list)  #: (tensor, words) read twice, near
 
 
 class Flow:
@@ -228,9 +265,12 @@ class Flow:
         return final
 
     def workload(
-        self, name: str, parameters: int, gradients: Sequence[tuple[int, int]]
+        self, name: str, parameters: Sequence[int], gradients: Sequence[tuple[int, int]]
     ) -> Workload:
-        """Return what was collected; gradients: tensors (parameter, its gradient)."""
+        """Return what was collected; gradients: tensors (parameter, its gradient).
+
+        parameters: elements of each tensor the update moves.
+        """
         final = self._settle_gradients(gradients)
         gemms: list[Gemm] = []
         vector: list[VectorOp] = []
@@ -255,7 +295,8 @@ class Flow:
             gemms=tuple(gemms),
             tensors=tuple(self._encoded()),
             vector=tuple(vector),
-            parameters=parameters,
+            parameters=sum(parameters),
+            parameter_tensors=len(parameters),
             saved_words=sum(t.late_words for t in self.tensors),
             uncounted=tuple(self.uncounted),
         )

@@ -126,6 +126,7 @@ class Workload:
     saved_words: int = 0
     uncounted: tuple[str, ...] = ()
     note: str = ""
+    parameter_tensors: int = 0  #: among how many tensors the parameters are
 
     def __post_init__(self) -> None:
         require_text("name", self.name)
@@ -137,6 +138,7 @@ class Workload:
             raise ValueError(f"gemms must not be empty, got none in {self.name}")
         require_int("parameters", self.parameters, 0, LONGEST)
         require_int("saved_words", self.saved_words, 0, LONGEST)
+        require_int("parameter_tensors", self.parameter_tensors, 0, LONGEST)
 
     @property
     def macs(self) -> int:
@@ -151,14 +153,6 @@ class Workload:
     def of_phase(self, phase: str) -> Iterator[Gemm]:
         """Yield the GEMMs of a phase, in order."""
         return (gemm for gemm in self.gemms if gemm.phase == phase)
-
-    def merged(self) -> list[tuple[Gemm, int]]:
-        """Return each different GEMM, layers aside, with how often the step has it."""
-        times: dict[Gemm, int] = {}
-        for gemm in self.gemms:
-            key = replace(gemm, layer="", count=1)
-            times[key] = times.get(key, 0) + gemm.count
-        return list(times.items())
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a report says of the workload, as JSON values."""
@@ -233,4 +227,11 @@ def workload_of_layers(name: str, layers: Iterable[Gemm], note: str = "") -> Wor
             Tensor(name_, "dw", "gradient", weights),
         ]
         parameters += weights
-    return Workload(name, tuple(gemms), tuple(tensors), parameters=parameters, note=note)
+    return Workload(
+        name,
+        tuple(gemms),
+        tuple(tensors),
+        parameters=parameters,
+        note=note,
+        parameter_tensors=sum(tensor.role == "weight" for tensor in tensors),
+    )

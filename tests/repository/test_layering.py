@@ -58,9 +58,11 @@ ALLOWED: dict[str, set[str]] = {
 }  # fmt: skip
 # Files that may import torch; a name ending in / stands for a folder.
 TORCH = (
+    "sim/rules/coded.py",
     "sim/rules/madam.py",
     "sim/rules/madam_optimisers.py",
     "sim/rules/params.py",
+    "sim/rules/torch_optimisers.py",
     "sim/training/",
     "sim/workload/trace.py",
     "sim/workload/meta.py",
@@ -70,29 +72,27 @@ TORCH = (
     "sim/runs/checkpoint.py",
 )
 # Imports inside functions, each for a reason: file -> what it imports there.
-LATE: dict[str, dict[str, str]] = {}
+LATE: dict[str, dict[str, str]] = {
+    "sim/cli/energy.py": {
+        "sim/workload/networks.py": "start-up: torch only for a network by name",
+        "sim/report/step_files.py": "start-up: matplotlib",
+    },
+    "sim/cli/formats.py": {"sim/report/precision_plot.py": "start-up: matplotlib"},
+    "sim/cli/train.py": {"sim/runs/train.py": "start-up: torch"},
+    "sim/runs/plan.py": {"sim/workload/networks.py": "start-up: torch only for a run's step"},
+}
 # Files that still break a rule of the tables; none may join them.
 NOT_YET_ONE_WAY = {
     "kernels/operands.py",
     "sim/conformance/backends.py",
-    "sim/events/mx_mac.py",
-    "sim/recipes/recipe.py",
-    "sim/rules/madam_optimisers.py",
-    "sim/runs/run_cost.py",
-    "sim/cli/conformance.py",
 }
 NOT_YET_AT_THE_TOP = {
     "lns/operators.py",
-    "sim/cli/commands.py",
-    "sim/cli/energy.py",
-    "sim/cli/main.py",
     "sim/conformance/backends.py",
-    "sim/data/fetch.py",
-    "sim/prices/table.py",
     "sim/report/page.py",
     "sim/runs/worker.py",
 }
-NOT_YET_CIRCLES = 3
+NOT_YET_CIRCLES = 1
 # What lns and kernels may import from outside; sim takes what pyproject.toml names.
 OUTSIDE = {"lns": {"numpy"}, "kernels": {"numpy", "numba", "llvmlite"}}
 EXTRAS = {"lns/testing.py": {"hypothesis"}}  # strategies for users' tests
@@ -237,17 +237,20 @@ def test_the_strategies_are_for_tests() -> None:
     ],
 )
 def test_the_oracle_is_independent(file: str) -> None:
-    """The oracle imports the standard library and frozen values; the backend adds lns.oracle."""
+    """The oracle imports the standard library and frozen values; the backend adds lns.oracle.
+
+    Of the front door of kernels it takes what moves codes about and computes nothing.
+    """
     values = {"format", "mx_format", "datapath", "accumulator", "oracle_ops", "oracle_sums"}
     if file.startswith("kernels"):
-        values |= {"array", "oracle"}
+        values |= {"array", "lns_array", "oracle", "checks", "backends", "host", "operands"}
     for each in imports_of(file):
         if each.ours is not None:
             assert Path(each.ours).stem in values, f"the oracle must not import {each.ours}"
         elif file.startswith("lns"):
             assert each.outside in sys.stdlib_module_names
         else:
-            assert each.outside in {"numpy", "typing"}
+            assert each.outside in sys.stdlib_module_names | {"numpy"}
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:

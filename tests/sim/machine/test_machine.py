@@ -6,7 +6,7 @@ import pytest
 from lnsim.sim import Machine, cost_step, get_machine, get_recipe
 from lnsim.sim.cost.energy import price_step
 from lnsim.sim.machine.machine import KEYS, check_trainable, machine_names
-from lnsim.sim.prices.table import Interval
+from lnsim.sim.prices.interval import Interval
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.workload.workload import Gemm, workload_of_layers
 
@@ -103,7 +103,9 @@ def test_bad_machines(tmp_path: Path, old: str, new: str, message: str) -> None:
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
     """A misspelt machine lists the known ones; another suffix says what is read."""
-    with pytest.raises(ValueError, match=r"^machine must be one of edge-16, .+, got 'tpu'$"):
+    with pytest.raises(
+        ValueError, match=r"^machine must be one of edge-16, .+, got 'tpu'; did you mean tpu-128\?$"
+    ):
         get_machine("tpu")
     path = tmp_path / "m.json"
     path.write_text("{}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lnsim.sim.cli.main import main
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.prices.table import GROUPS, Interval, PriceTable
 from lnsim.sim.report.page import OUTPUTS, caption, lines, percent, write_outputs
 from lnsim.sim.report.sweep_plot import accuracy_energy_png, points_of
@@ -295,7 +295,7 @@ def test_a_pair_is_ranked_by_its_difference() -> None:
 
 def test_labels_do_not_overlap() -> None:
     """Ten close configurations: no label lies on another, on a point or outside the axes."""
-    import lnsim.sim.report.sweep_plot as plots
+    import lnsim.sim.report.figure as plots
 
     placed: list[Any] = []
     original = plots.free_place
