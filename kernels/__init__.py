@@ -1,9 +1,8 @@
 """Bit-exact kernels on Numba: the GEMM of codes, encoding, decoding."""
 
-from .cpu.runtime.cache import FOLDER, announce_compilation, drop_stale, keep_plain_apart
+from .cpu.runtime.cache import FOLDER, announce_compilation, drop_stale
 
 drop_stale(FOLDER)  # before the first kernel is loaded
-keep_plain_apart(FOLDER)
 announce_compilation()
 
 from .backends import BACKENDS, Backend, EncodeCounts, get_backend

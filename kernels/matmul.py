@@ -2,7 +2,7 @@
 
 Every backend gives the same bits for the same operands: products in ascending k, grouped, aligned
 and accumulated as the datapath says. Threads share out outputs, and k only where the sums of its
-parts provably stay in the range (`fast.run_task`; integers, whose order is then free), so the
+parts provably stay in the range (`tile.run_task`; integers, whose order is then free), so the
 number of threads changes nothing but the time. Calls may come from any Python thread; parallel
 kernels take one lock, because Numba's "workqueue" threading layer (its choice where no OpenMP or
 TBB is found) must not be entered twice, and two kernels side by side would only share the same

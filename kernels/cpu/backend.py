@@ -1,8 +1,9 @@
 """The "cpu" backend: picks the kernel for a datapath and prepares its operands."""
 
 import math
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +13,19 @@ from ...lns.datapath import Accumulator, AnyDatapath, Datapath
 from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from ..host import asarray, codes, pad, patches, spread, turned_kernel
 from ..operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
-from .codes.decode import nearest_float32
+from .codes.decode import float32_of, float_parts, nearest_float32, take
 from .codes.decode import to_float32 as decode
-from .codes.lookup import float32_of, float_parts, take
 from .codes.madam import move_codes as move
 from .codes.quantise import quantise
 from .codes.requantise import requantise_fast as requantise
-from .gemm.bins import gemm_bins
+from .gemm.bins import WeightedTable, gemm_bins, weighted_table
+from .gemm.finish import Target
 from .gemm.float import gemm_float
 from .gemm.log import log_product
-from .gemm.product import Target, block_vectors, expansion_of, gemm_terms, padded
+from .gemm.product import block_vectors, expansion_of, gemm_terms, padded
 from .gemm.tables import TermTable, term_tables
-from .gemm.weights import WeightedTable, weighted_table
+from .gemm.tile import trusted
 from .gemm.wide import gemm_fixed, gemm_log
-from .ir.emit import VECTOR_BYTES, VECTORS
-from .memo import by_identity
-from .rounding import floors_downward
 from .runtime.threads import parallel, tasks
 
 __all__ = [
@@ -46,10 +44,40 @@ __all__ = [
 ]
 
 Counted = tuple[Any, int]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Products that make a thread worth waking: some 75 microseconds on one core.
 _FAST_GRAIN = 1 << 21
 _SLOW_GRAIN = 1 << 16
+
+
+def by_identity(frozen: int, most: int = 1024) -> Callable[[_Function], _Function]:
+    """Decorate a function whose first `frozen` arguments are immutable and the rest are numbers.
+
+    Results are kept by the identity of those: quicker than to hash a datapath of many fields, and a
+    training step asks for the same few tables thousands of times, always with the same objects.
+    At most `most` results are kept, then all are forgotten. Equal objects that are not the same one
+    are asked for anew.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+        @wraps(function)
+        def remembered(*arguments: Any) -> Any:
+            key = (*map(id, arguments[:frozen]), *arguments[frozen:])
+            found = kept.get(key)
+            if found is None:
+                result = function(*arguments)
+                if len(kept) >= most:
+                    kept.clear()
+                # The arguments are held, so that no other object gets their identity.
+                found = kept[key] = result, arguments
+            return found[0]
+
+        return cast(_Function, remembered)
+
+    return decorate
 
 
 def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
@@ -195,14 +223,6 @@ def _weighted(a: Format, b: Format, datapath: AnyDatapath) -> WeightedTable | No
     if len(datapath.resolve(a, b).constants) == 1:
         return None
     return weighted_table(datapath, a, b)
-
-
-@cache
-def trusted() -> bool:
-    """Does the fast kernel's flooring hold on this machine? Tried once; else the general kernel."""
-    block = VECTORS[0] * VECTOR_BYTES // 4
-    acc, panel = np.zeros(block, np.int32), np.ones(block, np.float32)
-    return bool(floors_downward(acc, panel, np.array([-0.5], np.float32).view(np.uint32)))
 
 
 def log_words(fmt: LNSFormat, ratio: int) -> npt.NDArray[np.int32]:

@@ -13,7 +13,7 @@ from ...lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from .protocol import Backend, Integers, Real
 
-NAMES = ("numpy", "kernels", "plain")
+NAMES = ("numpy", "kernels")
 
 
 class Drawn(np.random.Generator):
@@ -154,10 +154,9 @@ class KernelsBackend(Backend):
 def get_backend(name: str) -> Any:
     """Return the implementation called `name`: one of NAMES, or MODULE:ATTRIBUTE.
 
-    "plain" is "kernels" without the vector intrinsics; the kernels read LNSIM_PLAIN once, so it is
-    set here and must not come after an import of the others. MODULE:ATTRIBUTE imports the module,
-    which runs its code with the user's rights; the current folder is searched last. An attribute
-    that is a class is called without arguments. Raises ValueError where nothing is found.
+    MODULE:ATTRIBUTE imports the module, which runs its code with the user's rights; the current
+    folder is searched last. An attribute that is a class is called without arguments. Raises
+    ValueError where nothing is found.
     """
     module, colon, attribute = name.partition(":")
     if colon:
@@ -165,26 +164,8 @@ def get_backend(name: str) -> Any:
     if name == "numpy":
         return NumpyBackend()
     if name == "kernels":
-        return _kernels(plain=False)
-    if name == "plain":
-        return _kernels(plain=True)
+        return KernelsBackend()
     raise ValueError(f"backend must be one of {', '.join(NAMES)} or MODULE:ATTRIBUTE, got {name!r}")
-
-
-def _kernels(plain: bool) -> KernelsBackend:
-    if plain and f"{__package__.rpartition('.')[0]}.kernels" not in sys.modules:
-        os.environ["LNSIM_PLAIN"] = "1"
-    backend = KernelsBackend()
-    from ...kernels.cpu.runtime.cache import PLAIN
-
-    if PLAIN and not plain:
-        raise ValueError("backend kernels must run without LNSIM_PLAIN=1, got a process with it")
-    if plain and not PLAIN:
-        raise ValueError(
-            "backend plain must be the first to load the kernels of its process, got kernels that "
-            "are loaded with their intrinsics; set LNSIM_PLAIN=1"
-        )
-    return backend
 
 
 def _own(module: str, attribute: str) -> Any:

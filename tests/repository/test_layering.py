@@ -20,9 +20,9 @@ ALLOWED: dict[str, set[str]] = {
     "kernels/cpu": {"lns", "kernels", "kernels/cpu/"},
     "kernels/cpu/runtime": set(),
     "kernels/cpu/ir": {"kernels/cpu/runtime"},
-    "kernels/cpu/gemm": {"lns", "kernels", "kernels/cpu/ir", "kernels/cpu/runtime"},
-    "kernels/cpu/codes": {
-        "lns", "kernels", "kernels/cpu/ir", "kernels/cpu/runtime", "kernels/cpu/gemm",
+    "kernels/cpu/codes": {"lns", "kernels", "kernels/cpu/ir", "kernels/cpu/runtime"},
+    "kernels/cpu/gemm": {
+        "lns", "kernels", "kernels/cpu/ir", "kernels/cpu/runtime", "kernels/cpu/codes",
     },
     "sim": {"lns", "kernels"},
     "sim/assets": set(),
@@ -83,9 +83,6 @@ LATE: dict[str, dict[str, str]] = {
 }
 # Files that still break a rule of the tables; none may join them.
 NOT_YET_ONE_WAY = {
-    "kernels/cpu/gemm/tables.py",
-    "kernels/cpu/ir/fma.py",
-    "kernels/cpu/runtime/which.py",
     "kernels/operands.py",
     "sim/conformance/backends.py",
 }

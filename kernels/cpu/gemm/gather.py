@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from ..ir.moves import SPAN
+from ..ir.moves import SPAN, read_spans
 from ..runtime.inner import inner
 from ..runtime.threads import parallel
-from ..runtime.which import read_spans
 
 _GRAIN = 1 << 18  # codes that make a thread worth waking
 
