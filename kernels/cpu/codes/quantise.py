@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from ....lns.array import FloatArray, IntArray, LNSArray, Offset
 from ....lns.checks import NonFiniteError, as_array, require_choice, require_int
-from ....lns.codec import ROUNDINGS, default_offset, floor_steps, require_unused, split_float
+from ....lns.codec import ROUNDINGS, require_unused
 from ....lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
 from ....lns.float_codec import encode_float as lns_encode_float
 from ....lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from ....lns.log_codec import default_offset, floor_steps, split_float
 from ....lns.thresholds import thresholds
 from ...backends import EncodeCounts
 from ..runtime.threads import parallel, tasks

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from ....lns.array import LNSArray, Offset, require_offset
-from ....lns.codec import default_offset
 from ....lns.format import LNSFormat
+from ....lns.log_codec import default_offset
 from ...backends import EncodeCounts
 from ..ir.elementwise import LANES, add_lanes, shift_one, shift_several
 from ..runtime.cache import PLAIN
