@@ -28,11 +28,11 @@ from lnsim.kernels.cpu import backend as cpu
 from lnsim.kernels.cpu.backend import wide_product
 from lnsim.kernels.cpu.gemm import bins, product, slab
 from lnsim.kernels.cpu.gemm.bounds import largest_of
-from lnsim.kernels.cpu.gemm.gather import ALONG_K, ALONG_ROWS
 from lnsim.kernels.cpu.gemm.tables import term_table
 from lnsim.kernels.cpu.ir.emit import START_BITS
 from lnsim.kernels.cpu.runtime.threads import tasks
 from lnsim.kernels.cpu.runtime.which import for_each, move, peak, reach
+from lnsim.kernels.operands import ALONG_K, ALONG_ROWS
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
@@ -871,7 +871,7 @@ def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
 
 PLAIN_SCRIPT = """
 import numpy as np
-from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, to_float32
+from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, decode
 from lnsim.kernels.cpu.gemm import product
 from lnsim.kernels.cpu.runtime import which
 from lnsim.lns.array import LNSArray
@@ -907,7 +907,7 @@ for rule in (Accumulator(), Accumulator(style="bins")):
 x = rng.standard_normal(1000).astype(np.float32)
 codes = quantise(x, LNS8)[0]
 assert (codes.code == encode(x, LNS8).code).all()
-assert np.isfinite(to_float32(codes)).all()
+assert np.isfinite(decode(codes)).all()
 product.cut_tasks = lambda *_: (64, 3)  # in parts of k, and in pieces for packing
 row_at, k_at = np.arange(20) * 1500, np.arange(1100) * 5 // 4
 whole = LNSArray(rng.integers(0, 256, 30_000).astype(np.uint8), 0, LNS8)
@@ -945,10 +945,10 @@ def test_the_kernels_without_intrinsics_give_the_same_bits() -> None:
 MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
 DECODE = """
 import numpy as np
-from lnsim.kernels import to_float32
+from lnsim.kernels import decode
 from lnsim.lns.array import LNSArray
 from lnsim.lns.format import LNS8
-to_float32(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
+decode(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
 """
 
 

@@ -37,14 +37,7 @@ def quantise(
     scaling: str = "none",
     random_bits: int = 8,
 ) -> tuple[Any, EncodeCounts]:
-    """Return (`lns.encode(x, fmt, offset, rounding, generator, random_bits)`, its counts).
-
-    x: float32 or float64, any shape; C-contiguous is fastest. scaling "amax" (float and integer
-    formats, no offset given): the offset is `lns.amax_offset`, the smallest power of two for which
-    nothing saturates; "none": `offset`, or `lns.encode`'s default. Raises what `lns.encode`
-    raises: NonFiniteError for a NaN or infinity in an LNS or integer format (and wherever a scale
-    is sought), ValueError and TypeError for other arguments.
-    """
+    """`kernels.codes.quantise`."""
     x = as_array("x", x)
     _check_arguments(x, fmt, offset, scaling)
     if rounding != "stochastic":

@@ -3,11 +3,11 @@
 import numpy as np
 from numba.extending import register_jitable
 
+from ...operands import ALONG_K, IN_PLACE
 from ..ir.moves import SPAN
 from ..runtime.inner import inner
 from ..runtime.which import read_spans
 from .bounds import PACKED
-from .gather import ALONG_K, IN_PLACE
 
 
 @register_jitable

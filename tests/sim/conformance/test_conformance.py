@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from lnsim.lns import LNSArray, LNSFormat, arith
-from lnsim.lns.log_codec import stored_codes
 from lnsim.lns.format import FP8_E4M3, FloatFormat, IntFormat
+from lnsim.lns.log_codec import stored_codes
 from lnsim.lns.oracle import encode_one
 from lnsim.sim.cli.main import main
 from lnsim.sim.conformance.backends import KernelsBackend, NumpyBackend, get_backend
