@@ -324,7 +324,7 @@ MUTANTS = (
         "a piece of k is read in the runs of the first one",
     ),
     Mutant(
-        "kernels/cpu/gemm/gather.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
+        "kernels/operands.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
         _in("kernels/tile"),
         "a shifted pattern is thought to lie where it was",
     ),
