@@ -6,13 +6,10 @@ drop_stale(FOLDER)  # before the first kernel is loaded
 announce_compilation()
 
 from .backends import BACKENDS, Backend, EncodeCounts, get_backend
-from .cpu.codes.decode import to_float32
-from .cpu.codes.madam import move_codes
-from .cpu.codes.quantise import quantise
-from .cpu.codes.requantise import requantise_fast
-from .cpu.gemm.gather import Pattern
-from .matmul import matmul, matmul_counted, matmul_log, matmul_real
-from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
+from .codes import decode, move_codes, quantise, requantise
+from .matmul import matmul, matmul_counted, matmul_real
+from .mx import matmul_mx
+from .operands import Gathered, Matrix, Pattern, Place, evenly, plain_array, with_code
 
 __all__ = [
     "BACKENDS",
@@ -22,16 +19,16 @@ __all__ = [
     "Matrix",
     "Pattern",
     "Place",
+    "decode",
     "evenly",
     "get_backend",
     "matmul",
     "matmul_counted",
-    "matmul_log",
+    "matmul_mx",
     "matmul_real",
     "move_codes",
     "plain_array",
     "quantise",
-    "requantise_fast",
-    "to_float32",
+    "requantise",
     "with_code",
 ]

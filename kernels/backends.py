@@ -6,6 +6,7 @@ included; "oracle" is the plain one that the others are compared with.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -116,5 +117,10 @@ def get_backend(name: str) -> Backend:
     if not place:
         built = ", ".join(sorted(known for known, module in BACKENDS.items() if module))
         raise NotImplementedError(f"backend must be one of {built}, got {name!r}: not built yet")
+    return _imported(place)
+
+
+@cache
+def _imported(place: str) -> Backend:
     found: Any = import_module(place, __package__)
     return found

@@ -21,7 +21,6 @@ from ..lns.accumulator import Accumulator
 from ..lns.array import FloatArray, IntArray, LNSArray
 from ..lns.checks import NonFiniteError, require_kind
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
-from ..lns.sums import accumulator_format
 from .backends import get_backend
 from .operands import Gathered, Matrix, Place, kind_of
 
@@ -94,29 +93,6 @@ def matmul_real(
                 f"{(place.row_at.size, place.column_at.size)}"
             )
     return get_backend(backend).product_real(a, b, datapath, place)
-
-
-def matmul_log(
-    a: LNSArray,
-    b: LNSArray,
-    accumulator_bits: int | None = None,
-    lanes: int = 1,
-    variant: str = "exact",
-) -> LNSArray:
-    """Return a (M, K) times b (K, N) as fully logarithmic hardware has it, bit for bit.
-
-    `matmul` with a datapath of style "log", by default of as few accumulator bits as hold a product
-    and its double (E + 2 for one format). The same as lns.dot, fast; the same bits on any number of
-    threads. Raises TypeError and ValueError as `matmul` does, and ValueError where the accumulator
-    is narrower than that or wider than 15 bits, or a name is unknown.
-    """
-    for name, array in (("a", a), ("b", b)):
-        if not isinstance(array, LNSArray):
-            raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
-    bits = accumulator_format(a.fmt, b.fmt, accumulator_bits).exponent_bits
-    rule = Accumulator(bits=bits, lanes=lanes, style="log")
-    product: LNSArray = matmul(a, b, Datapath(accumulator=rule, variant=variant))
-    return product
 
 
 def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[Any, int]:

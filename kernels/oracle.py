@@ -204,7 +204,7 @@ def decode(array: CodeArray) -> npt.NDArray[np.float32]:
     value = _nearest(array)
     if (np.isinf(value) & np.isfinite(_own(array))).any():
         index = tuple(int(i) for i in np.argwhere(np.isinf(value) & np.isfinite(_own(array)))[0])
-        raise OverflowError(f"array must be within float32's range, got more at index {index}")
+        raise OverflowError(f"value must be within float32's range, got more at index {index}")
     return value
 
 

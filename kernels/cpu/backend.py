@@ -12,15 +12,15 @@ from ...lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ...lns.datapath import Accumulator, AnyDatapath, Datapath
 from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
 from ..host import asarray, codes, pad, patches, spread, turned_kernel
-from ..operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
-from .codes.decode import float32_of, float_parts, nearest_float32, take
-from .codes.decode import to_float32 as decode
+from ..operands import Matrix, Place, even_steps, left_codes, right_codes
+from .codes.decode import decode, float32_of, float_parts, nearest_float32, take
 from .codes.madam import move_codes as move
 from .codes.quantise import quantise
-from .codes.requantise import requantise_fast as requantise
+from .codes.requantise import requantise
 from .gemm.bins import WeightedTable, gemm_bins, weighted_table
 from .gemm.finish import Target
 from .gemm.float import gemm_float
+from .gemm.gather import whole
 from .gemm.log import log_product
 from .gemm.product import block_vectors, expansion_of, gemm_terms, padded
 from .gemm.tables import TermTable, term_tables
@@ -83,9 +83,9 @@ def by_identity(frozen: int, most: int = 1024) -> Callable[[_Function], _Functio
 def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
     if isinstance(datapath.accumulator, FloatFormat):
-        return _float_product(plain_array(a), plain_array(b), datapath.accumulator)
+        return _float_product(whole(a), whole(b), datapath.accumulator)
     if datapath.accumulator.style == "log":
-        left, right = plain_array(a), plain_array(b)
+        left, right = whole(a), whole(b)
         return log_product(left, right, datapath)  # type: ignore[arg-type]
     rows, columns = a.shape[0], b.shape[1]
     out = np.empty((rows, columns), np.int64)
@@ -93,7 +93,7 @@ def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     overflowed = _table_product(a, b, datapath, Target(out.reshape(-1), *at, unit=True))
     if overflowed is not None:
         return out, overflowed
-    return wide_product(plain_array(a), plain_array(b), datapath)
+    return wide_product(whole(a), whole(b), datapath)
 
 
 def product_real(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...lns import arith, codec, sums
 from ...lns.array import FloatArray, IntArray, LNSArray, Offset
-from ...lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from ...lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from .protocol import Backend, Integers, Real
 
@@ -125,7 +125,7 @@ class KernelsBackend(Backend):
         return self._quantise(x, fmt, None, rounding).offset
 
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
-        return self._kernels.requantise_fast(a, fmt, offset)[0]
+        return self._kernels.requantise(a, fmt, offset)[0]
 
     def _matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:
         return self._kernels.matmul(a, b, datapath)
@@ -136,7 +136,8 @@ class KernelsBackend(Backend):
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
-        return self._kernels.matmul_log(a, b, accumulator_bits, lanes, variant)
+        rule = Accumulator(bits=accumulator_bits, lanes=lanes, style="log")
+        return self._matmul(a, b, Datapath(accumulator=rule, variant=variant))
 
     def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
         return self._quantise(x, fmt, offset)

@@ -28,13 +28,13 @@ from lnsim.kernels.cpu import backend as cpu
 from lnsim.kernels.cpu.backend import wide_product
 from lnsim.kernels.cpu.gemm import bins, product, slab
 from lnsim.kernels.cpu.gemm.bounds import largest_of
-from lnsim.kernels.cpu.gemm.gather import ALONG_K, ALONG_ROWS
 from lnsim.kernels.cpu.gemm.tables import term_table
 from lnsim.kernels.cpu.ir.add_terms import move, peak
 from lnsim.kernels.cpu.ir.emit import START_BITS
 from lnsim.kernels.cpu.ir.pack_words import reach
 from lnsim.kernels.cpu.ir.tasks import for_each
 from lnsim.kernels.cpu.runtime.threads import tasks
+from lnsim.kernels.operands import ALONG_K, ALONG_ROWS
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
@@ -886,10 +886,10 @@ def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[s
 MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
 DECODE = """
 import numpy as np
-from lnsim.kernels import to_float32
+from lnsim.kernels import decode
 from lnsim.lns.array import LNSArray
 from lnsim.lns.format import LNS8
-to_float32(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
+decode(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
 """
 
 

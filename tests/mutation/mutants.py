@@ -35,27 +35,27 @@ MUTANTS = (
         "floors of powers with their last bit stuck",
     ),
     Mutant(
-        "lns/codec.py", "return -((fmt.max_exponent - largest_step) // fmt.gamma) * fmt.gamma",
+        "lns/log_codec.py", "return -((fmt.max_exponent - largest_step) // fmt.gamma) * fmt.gamma",
         "return -((fmt.max_exponent - largest_step) // fmt.gamma - 1) * fmt.gamma", _CODEC,
         "a default scale an octave too large",
     ),
     Mutant(
-        "lns/codec.py", "gone = zero | (e < fmt.min_exponent) if fmt.zero else zero",
+        "lns/log_codec.py", "gone = zero | (e < fmt.min_exponent) if fmt.zero else zero",
         "gone = zero | (e < 0) if fmt.zero else zero", _CODEC,
         "e = 0 kept as a magnitude beside zero",
     ),
     Mutant(
-        "lns/codec.py", "return (fine + draws) >> random_bits",
+        "lns/log_codec.py", "return (fine + draws) >> random_bits",
         "return (fine + draws + 1) >> random_bits", _CODEC,
         "stochastic rounding with one draw too many that rounds up",
     ),
     Mutant(
-        "lns/codec.py", "return steps + (tie & (odd == 1)), offset",
+        "lns/log_codec.py", "return steps + (tie & (odd == 1)), offset",
         "return steps + (tie & (odd == 0)), offset", _CODEC,
         "the tie of gamma = 1 goes to the odd exponent",
     ),
     Mutant(
-        "lns/codec.py", "np.array([float((n + 1) >> 1) for n in doubled])",
+        "lns/log_codec.py", "np.array([float((n + 1) >> 1) for n in doubled])",
         "np.array([float(n >> 1) for n in doubled])", _CODEC,
         "decoded significands cut instead of rounded",
     ),
@@ -324,7 +324,7 @@ MUTANTS = (
         "a piece of k is read in the runs of the first one",
     ),
     Mutant(
-        "kernels/cpu/gemm/gather.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
+        "kernels/operands.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
         _in("kernels/tile"),
         "a shifted pattern is thought to lie where it was",
     ),

@@ -1,4 +1,4 @@
-"""Codes to numbers by table, on every thread; `to_float32`: the nearest float32 of every code."""
+"""Codes to numbers by table, on every thread; `decode`: the nearest float32 of every code."""
 
 from functools import lru_cache
 from typing import Any
@@ -172,12 +172,8 @@ def _one_offset(array: CodeArray, offset: int) -> npt.NDArray[np.float32]:
     return _scaled(float32_of(array.code, array.fmt), offset)
 
 
-def to_float32(array: CodeArray) -> npt.NDArray[np.float32]:
-    """Return the float32 nearest to each value (ties to even), in the array's shape.
-
-    Too small gives zero; infinities and NaNs of a FloatFormat stay. A finite value beyond
-    float32's range raises OverflowError naming the first index.
-    """
+def decode(array: CodeArray) -> npt.NDArray[np.float32]:
+    """`kernels.codes.decode`."""
     if not isinstance(array, CodeArray):
         raise TypeError(
             f"array must be an LNSArray, FloatArray or IntArray, got {type(array).__name__}"
@@ -190,7 +186,7 @@ def to_float32(array: CodeArray) -> npt.NDArray[np.float32]:
 
 
 def nearest_float32(array: CodeArray) -> npt.NDArray[np.float32]:
-    """`to_float32` where a value beyond float32's range is an infinity."""
+    """`decode` where a value beyond float32's range is an infinity."""
     if isinstance(array.offset, int):
         return _one_offset(array, array.offset).reshape(array.shape)
     value = np.empty(array.shape, np.float32)

@@ -103,15 +103,7 @@ def move_codes(
     beta2: float = 0.999,
     g_bound: float = 10.0,
 ) -> tuple[int, int, int] | None:
-    """One step of integer Madam on `code` and `v`, in place; C-contiguous, of one shape.
-
-    code: LNS codes without zero, `sign << E | e`; step counts from 1. Returns how many elements had
-    the undefined direction 0/0, passed the top exponent and passed the lowest (both are clamped);
-    None, with nothing written, if the gradient is not finite everywhere. Raises TypeError for
-    arrays of another dtype, ValueError for other shapes and layouts, memory that cannot be written,
-    and numbers out of range: step below 1, exponent_bits outside 2..15, beta2 outside 0..1, g_bound
-    not above 0, lr_factor negative, either beyond float32.
-    """
+    """`kernels.codes.move_codes`."""
     _check_arrays(code, gradient, v)
     require_int("step", step, 1, 1 << 53)
     require_int("exponent_bits", exponent_bits, 2, 15)

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from ....lns.array import FloatArray, IntArray, LNSArray, Offset
 from ....lns.checks import NonFiniteError, as_array, require_choice, require_int
-from ....lns.codec import ROUNDINGS, default_offset, floor_steps, require_unused, split_float
+from ....lns.codec import ROUNDINGS, require_unused
 from ....lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
 from ....lns.float_codec import encode_float as lns_encode_float
 from ....lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from ....lns.log_codec import default_offset, floor_steps, split_float
 from ....lns.thresholds import thresholds
 from ...backends import EncodeCounts
 from ..runtime.threads import parallel, tasks
@@ -36,14 +37,7 @@ def quantise(
     scaling: str = "none",
     random_bits: int = 8,
 ) -> tuple[Any, EncodeCounts]:
-    """Return (`lns.encode(x, fmt, offset, rounding, generator, random_bits)`, its counts).
-
-    x: float32 or float64, any shape; C-contiguous is fastest. scaling "amax" (float and integer
-    formats, no offset given): the offset is `lns.amax_offset`, the smallest power of two for which
-    nothing saturates; "none": `offset`, or `lns.encode`'s default. Raises what `lns.encode`
-    raises: NonFiniteError for a NaN or infinity in an LNS or integer format (and wherever a scale
-    is sought), ValueError and TypeError for other arguments.
-    """
+    """`kernels.codes.quantise`."""
     x = as_array("x", x)
     _check_arguments(x, fmt, offset, scaling)
     if rounding != "stochastic":

@@ -1,4 +1,4 @@
-"""`requantise_fast`: LNS codes to LNS codes of another format, by a table of codes.
+"""`requantise`: LNS codes to LNS codes of another format, by a table of codes.
 
 e' = RN_even((e + offset) * G' / G - offset'), saturated or flushed as in encoding; bit for bit what
 `lns.requantise` gives.
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from ....lns.array import LNSArray, Offset, require_offset
-from ....lns.codec import default_offset
 from ....lns.format import LNSFormat
+from ....lns.log_codec import default_offset
 from ...backends import EncodeCounts
 from ..ir.elementwise import add_lanes, shift_one, shift_several
 from ..ir.emit import LANES
@@ -142,13 +142,10 @@ def _default_offset(array: LNSArray, fmt: LNSFormat) -> int:
     return default_offset(exact // ratio + 1 if up else int(_rounded(exact, ratio)), fmt)
 
 
-def requantise_fast(
+def requantise(
     array: LNSArray, fmt: LNSFormat, offset: Offset | None = None
 ) -> tuple[LNSArray, EncodeCounts]:
-    """Return (`lns.requantise(array, fmt, offset)`, its counts).
-
-    offset None: the smallest multiple of fmt.gamma for which nothing saturates, 0 for all zero.
-    """
+    """`kernels.codes.requantise`."""
     if not isinstance(array, LNSArray):
         raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
     if not isinstance(fmt, LNSFormat):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import register_jitable
 
-from ...operands import Codes
+from ...operands import ALONG_K, IN_PLACE, Codes
 from ..ir.emit import VECTOR_BYTES
 from ..ir.moves import (
     SPAN,
@@ -29,7 +29,6 @@ from ..ir.pack_words import reach, spread
 from ..ir.tasks import for_each
 from ..runtime.inner import inner
 from .bounds import PACKED, Int
-from .gather import ALONG_K, IN_PLACE
 
 Int64 = npt.NDArray[np.int64]
 
