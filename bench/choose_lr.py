@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import torch
 from lnsim.sim.data.datasets import load_data
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.runs.train import batch_order, lr_scale
 from lnsim.sim.training.convert import convert
 from lnsim.sim.training.make_optimiser import make_optimiser, set_lr_scale

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...lns.checks import require_kind
 from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
 from ..workload.workload import PHASES
 from .components import COMPONENTS, Part
@@ -124,6 +125,8 @@ def _pj(part: Interval) -> dict[str, float]:
 
 def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:
     """Return the energy of a step; an event without a price raises ValueError naming it."""
+    require_kind("cost", cost, StepCost)
+    require_kind("table", table, PriceTable)
     return StepEnergy(cost, {key: price(events, table).total for key, events in cost.parts.items()})
 
 
@@ -155,7 +158,10 @@ class Comparison:
 
 
 def compare(this: StepEnergy, other: StepEnergy, table: PriceTable) -> Comparison:
-    """Return how `other` compares with `this`."""
+    """Return how `other` compares with `this`; the table is the one both are priced from."""
+    for name, energy in (("this", this), ("other", other)):
+        require_kind(name, energy, StepEnergy)
+    require_kind("table", table, PriceTable)
     a, b = this.total, other.total
     gap = difference(this.cost.events(), other.cost.events(), table)
     return Comparison(

@@ -7,18 +7,14 @@ the run's configuration, drives both.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-import torch
 
 from ..cost.components import Part, add, in_order
 from ..cost.step import StepCost, cost_step
 from ..events.mac import Events, add_events
 from ..prices.table import GROUPS, ZERO, Interval, PriceTable, group_of, price
 from ..training.tally import Tally
-from ..workload.models import make_model
-from ..workload.trace import trace_step
+from ..workload.networks import run_workload as run_workload
 from ..workload.workload import PHASES, Workload
 from .run_config import RunConfig
 
@@ -47,13 +43,6 @@ class RunCost:
         for (phase, _), events in self.parts.items():
             add_events(found[phase], events)
         return found
-
-
-@lru_cache(maxsize=32)
-def run_workload(model: str, shape: tuple[int, ...], classes: int, batch: int) -> Workload:
-    """Return the step of one of lnsim's models on a batch of images of `shape`."""
-    images = torch.empty(batch, *shape, device="meta")
-    return trace_step(make_model(model, shape, classes, seed=0), images, name=model)
 
 
 def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) -> RunCost:

@@ -24,7 +24,7 @@ from lnsim.sim.events.mac import Event
 from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
 from lnsim.sim.prices.sources import ert_text, load_prices
 from lnsim.sim.prices.table import PriceTable
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.page import write_outputs
 from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lnsim.sim.runs.run_config import RunConfig

@@ -11,16 +11,17 @@ import pytest
 from lnsim.lns.format import FORMATS
 from lnsim.sim.cli.flags import SHARED_HELP, SWEEP_HELP, TRAIN_HELP
 from lnsim.sim.cli.main import main
+from lnsim.sim.recipes.catalog import RECIPES
 from lnsim.sim.recipes.facts import facts
-from lnsim.sim.recipes.recipe import RECIPES
 from lnsim.sim.runs import sweep
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.sweep_config import SweepConfig
 
 SMALL = ("--epochs", "1", "--batch", "16", "--limit-train", "64", "--limit-test", "50")
 BAD = {
-    "sweep --formats fp9": "format must be one of bf16, fp16, fp32, fp32-madam, fp8, fp8-fixed, "
-    "fp8-no-master, int8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, mxfp8-e4m3, mxfp8-e5m2, mxint8, got 'fp9'",
+    "sweep --formats fp9": "format must be one of bf16, eEgG, fp16, fp32, fp32-madam, fp8, "
+    "fp8-fixed, fp8-no-master, int8, lns, lns8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, mxfp8-e4m3, "
+    "mxfp8-e5m2, mxint8, got 'fp9'; did you mean fp8?",
     "sweep --gamma 6": "gamma must be a power of two, got 6",
     "sweep --exponent-bits 0": "exponent_bits must be in 2..15, got 0",
     "sweep --exponent-bits 8:4": "exponent_bits must be a number, a list 4,6,8 or a range 4:8, "
@@ -32,7 +33,7 @@ BAD = {
     "sweep --lr nan": "lr must be ",
     "sweep --epochs 0": "epochs must be in 1..1000000, got 0",
     "sweep --batch 4000": "batch must be at most the 3823 training images, got 4000",
-    "sweep --model lstm": "model must be one of cnn, mlp, resnet18, got 'lstm'",
+    "sweep --model lstm": "model must be one of cnn, mlp, resnet18-cifar, got 'lstm'",
     "sweep --data imagenet": "data must be one of cifar10, digits, fashion-mnist, mnist, got ",
     "sweep --data mnist": "data set mnist is not in ",
     "sweep --config none.yaml": "config none.yaml must be readable, got No such file or directory",
