@@ -2,7 +2,7 @@
 
 `python bench/choose_lr.py` prints the held-out accuracy of float Madam and AdamW in fp32 over a
 grid of rates (Fashion-MNIST, MLP, 4 epochs, batch 128, cosine schedule, two seeds). The defaults of
-`lnsim.sim.recipes.recipe.DEFAULT_LR` and the measured tables use the best of each; formats are
+`lnsim.sim.rules.rule.RULES` and the measured tables use the best of each; formats are
 not tuned.
 """
 

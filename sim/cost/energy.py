@@ -6,7 +6,6 @@ from typing import Any
 
 from ...lns.checks import require_kind
 from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
-from ..workload.workload import PHASES
 from .components import COMPONENTS, Part
 from .mac_source import get_mac_source
 from .step import StepCost
@@ -81,7 +80,7 @@ class StepEnergy:
             "mac_fj": self.mac_fj.as_dict(),
             "parts": [
                 {"phase": phase, "component": component, **_pj(self.parts[phase, component])}
-                for phase in PHASES
+                for phase in cost.cycles
                 for component in COMPONENTS
                 if (phase, component) in self.parts
             ],
@@ -114,7 +113,7 @@ class StepEnergy:
                     for component in COMPONENTS
                     for event, count in sorted(cost.parts.get((phase, component), {}).items())
                 ]
-                for phase in PHASES
+                for phase in cost.cycles
             },
         }
 

@@ -14,7 +14,8 @@ from ...lns.accumulator import Accumulator
 from ...lns.format import LNSFormat
 from ..checks import log_bits, require_name
 from .catalog import RECIPES
-from .recipe import OPTIMISERS, Recipe, lns_recipe, multiplying
+from ..rules.rule import RULES
+from .recipe import Recipe, lns_recipe, multiplying
 
 LNS = "lns"  #: whose widths are fields of their own
 FORMAT_NAMES = (LNS, *sorted(set(RECIPES) - {"lns8"}))  #: of a run's `format`, in its record
@@ -61,7 +62,7 @@ def get_recipe(name: str, optimiser: str | None = None) -> Recipe:
     and for an optimiser that a format cannot have (integer Madam without LNS).
     """
     if optimiser is not None:
-        require_name("optimiser", optimiser, OPTIMISERS)
+        require_name("optimiser", optimiser, RULES)
     said = fields_of(name)
     if said["format"] != LNS:
         recipe = RECIPES[said["format"]]()

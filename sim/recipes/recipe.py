@@ -9,24 +9,12 @@ from ...lns.datapath import Accumulator, Antilog, AnyDatapath, Datapath, FloatDa
 from ...lns.format import LNS16_UPDATE, FloatFormat, Format, IntFormat, LNSFormat
 from ...lns.mx_format import AnyFormat, MXFormat
 from ..checks import require_format, require_name, require_positive, require_text
-from ..events.mac import RULES
+from ..rules.rule import RULES, Rule, get_rule
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
-OPTIMISERS = RULES  # each has its update priced
 SCALINGS = ("amax", "none")
 INITIAL_EXPONENTS = ("network", "uniform")
 ZERO_STARTS = ("frozen", "normal")
-
-# For short runs with the cosine schedule: the best of a grid on 10,000 held-out training images of
-# Fashion-MNIST, MLP, fp32, 4 epochs (bench/choose_lr.py). Madam's authors start at 0.01 for 300
-# epochs; PyTorch's AdamW default is 0.001.
-DEFAULT_LR = {
-    "sgd": 0.1,  # with momentum 0.9: the CIFAR baseline of Madam's repository, not tuned
-    "adamw": 0.004,
-    "madam": 0.06,
-    "integer-madam": 0.06,  # effective: lr_factor = lr * gamma / ln 2 steps of the stored lattice
-    "lns-madam": 1.0 / 16.0,  # octaves per unit of u, not tuned; the published default is 1/128
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +56,7 @@ class Recipe:
             raise TypeError(
                 f"datapath must be a Datapath, FloatDatapath or IntDatapath, got {self.datapath!r}"
             )
-        require_name("optimiser", self.optimiser, OPTIMISERS)
+        require_name("optimiser", self.optimiser, RULES)
         require_choice("scaling", self.scaling, SCALINGS)
         require_choice("initial_exponents", self.initial_exponents, INITIAL_EXPONENTS)
         require_choice("zero_start", self.zero_start, ZERO_STARTS)
@@ -84,18 +72,23 @@ class Recipe:
                 )
         if self.scaling == "amax" and family is LNSFormat:
             raise ValueError("scaling must be none for LNS, whose offset is always per tensor")
-        if self.optimiser in ("integer-madam", "lns-madam") and not (
+        if self.rule.lns_update and not (
             isinstance(self.update, LNSFormat) and not self.update.zero
         ):
             raise ValueError(
                 f"update must be an LNSFormat with zero=False for {self.optimiser}, "
                 f"got {self.update!r}"
             )
-        if self.optimiser == "integer-madam" and family is not LNSFormat:
+        if self.rule.stores == "code" and family is not LNSFormat:
             raise ValueError(
-                "optimiser must not be integer-madam without an LNS datapath: its weights are "
+                f"optimiser must not be {self.optimiser} without an LNS datapath: its weights are "
                 f"requantised exponents, got {self.weight!r}"
             )
+
+    @property
+    def rule(self) -> Rule:
+        """What is known of the optimiser."""
+        return get_rule(self.optimiser)
 
     @property
     def overflow_rule(self) -> str:
@@ -173,11 +166,11 @@ def lns_recipe(
     the 16-bit E=15, gamma=2048 of LNS-Madam where the optimiser stores codes, else an fp32 master.
     """
     fmt = LNSFormat(exponent_bits, gamma)
-    require_name("optimiser", optimiser, OPTIMISERS)
+    require_name("optimiser", optimiser, RULES)
     require_format("update", update, optional=True)
     antilog = Antilog() if antilog is None else antilog
     accumulator = Accumulator() if accumulator is None else accumulator
-    if update is None and optimiser in ("integer-madam", "lns-madam"):
+    if update is None and get_rule(optimiser).lns_update:
         update = LNS16_UPDATE
     stored = "fp32 master weights" if update is None else f"weights stored as {update.name}"
     return Recipe(

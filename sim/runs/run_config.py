@@ -21,14 +21,8 @@ from ..machine.machine import Machine, check_trainable, get_machine
 from ..prices.sources import load_prices, table_of_node, with_dram
 from ..prices.table import PriceTable
 from ..recipes.names import LNS, fields_of, get_recipe
-from ..recipes.recipe import (
-    DEFAULT_LR,
-    OPTIMISERS,
-    Recipe,
-    lns_recipe,
-    multiplying,
-    with_overflow,
-)
+from ..recipes.recipe import Recipe, lns_recipe, multiplying, with_overflow
+from ..rules.rule import RULES, get_rule
 from ..workload.catalog import recorded_name, trained_name
 from .plan import Plan
 
@@ -39,7 +33,6 @@ _LATER = ("variant",)  # fields a run has only where it sets them, so that older
 _ALIGNED = ("guard", "overflow", "rounding")
 _ACCUMULATOR = ("accumulator_bits", "lanes", *_ALIGNED)
 _UPDATE = ("update_exponent_bits", "update_gamma")
-_STORED_AS_CODE = ("integer-madam", "lns-madam")  # optimisers whose weight is an LNS code
 _RANGE_OCTAVES_LOG2 = 4  # gamma = 2^(E-4): 16 octaves whatever E is, as LNS-Madam's E=7, G=8
 
 
@@ -128,13 +121,14 @@ class RunConfig:
 
     def _fill_optimiser(self) -> None:
         own = "integer-madam" if self.format == LNS else get_recipe(self.format).optimiser
-        require_name("optimiser", self._default("optimiser", own), OPTIMISERS)
-        if self.format != LNS and self.optimiser in _STORED_AS_CODE:
+        rule = RULES[require_name("optimiser", self._default("optimiser", own), RULES)]
+        if self.format != LNS and rule.lns_update:
+            fitting = ", ".join(sorted(name for name in RULES if not RULES[name].lns_update))
             raise ValueError(
-                f"optimiser must be one of adamw, madam, sgd for format {self.format}, "
+                f"optimiser must be one of {fitting} for format {self.format}, "
                 f"got {self.optimiser!r}"
             )
-        lr = self._default("lr", DEFAULT_LR[_set(self.optimiser)])
+        lr = self._default("lr", rule.lr)
         if isinstance(lr, bool) or not isinstance(lr, int | float):
             raise TypeError(f"lr must be a number, got {lr!r}")
         if not 0 < lr <= MAX_LR:
@@ -176,7 +170,7 @@ class RunConfig:
         split_variant(self._default("variant", "exact"))
 
     def _fill_update(self) -> None:
-        if self.optimiser not in _STORED_AS_CODE:
+        if not get_rule(_set(self.optimiser)).lns_update:
             self._refuse(_UPDATE, f"optimiser {self.optimiser}")
             return
         name = "update_exponent_bits"
@@ -275,7 +269,7 @@ class RunConfig:
             "update_gamma": (_usual_update_gamma(self), "UG{}"),
             "machine": ("edge-16", "on {}"),
             "prices": (None, "prices {}"),
-            "lr": (DEFAULT_LR[_set(self.optimiser)], "lr {:g}"),
+            "lr": (get_rule(_set(self.optimiser)).lr, "lr {:g}"),
         }
         given = {name: getattr(self, name) for name in usual}
         parts = [

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from lnsim.sim.cost.energy import price_step
 from lnsim.sim.cost.step import cost_step
 from lnsim.sim.data.datasets import parse_idx
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
 from lnsim.sim.prices.sources import ert_text, load_prices
 from lnsim.sim.prices.table import PriceTable

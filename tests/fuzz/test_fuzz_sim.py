@@ -16,7 +16,8 @@ from fuzzing import Answer, attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from lnsim import lns, sim
-from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, OPTIMISERS, SCALINGS, ZERO_STARTS
+from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, SCALINGS, ZERO_STARTS
+from lnsim.sim.rules.rule import RULES
 from lnsim.sim.workload.workload import Gemm, Workload
 from torch import nn
 
@@ -96,7 +97,7 @@ def for_conv(draw: st.DrawFn) -> Spec:
 def for_recipe(draw: st.DrawFn) -> Spec:
     """Fields of a Recipe: a good one, some from another."""
     first, second = draw(recipes()), draw(recipes())
-    mixed = {"optimiser": draw(st.sampled_from(OPTIMISERS))}
+    mixed = {"optimiser": draw(st.sampled_from(sorted(RULES)))}
     mixed["scaling"] = draw(st.sampled_from(SCALINGS))
     mixed["zero_start"] = draw(st.sampled_from(ZERO_STARTS))
     mixed["initial_exponents"] = draw(st.sampled_from(INITIAL_EXPONENTS))
@@ -116,7 +117,7 @@ def for_lns_recipe(draw: st.DrawFn) -> Spec:
         "gamma": gamma,
         "antilog": path.antilog,
         "accumulator": path.accumulator,
-        "optimiser": draw(st.sampled_from(OPTIMISERS)),
+        "optimiser": draw(st.sampled_from(sorted(RULES))),
         "update": update,
         "variant": path.variant,
     }
