@@ -19,7 +19,6 @@ from ..recipes.catalog import RECIPES
 from ..recipes.names import SPELLINGS, get_recipe
 from ..recipes.recipe import Recipe
 from ..report.units import digits, energy_text, time_text, unit_of
-from ..rules.rule import RULES
 from ..workload.catalog import NETWORKS
 from ..workload.onnx_graph import read_onnx
 from ..workload.topology import read_topology

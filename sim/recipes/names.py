@@ -13,8 +13,8 @@ from typing import Any
 from ...lns.accumulator import Accumulator
 from ...lns.format import LNSFormat
 from ..checks import log_bits, require_name
-from .catalog import RECIPES
 from ..rules.rule import RULES
+from .catalog import RECIPES
 from .recipe import Recipe, lns_recipe, multiplying
 
 LNS = "lns"  #: whose widths are fields of their own

@@ -235,7 +235,7 @@ def for_run(draw: st.DrawFn) -> Spec:
         "gamma": draw(st.one_of(st.none(), st.sampled_from((1, 4, 6, 8)))),
         "accumulator_bits": draw(st.one_of(st.none(), st.integers(3, 64))),
         "style": draw(st.sampled_from((None, None, "direct", "bins", "log"))),
-        "optimiser": draw(st.sampled_from((None, None, *OPTIMISERS))),
+        "optimiser": draw(st.sampled_from((None, None, *RULES))),
         "model": draw(st.sampled_from(("mlp", "cnn", "resnet18", "resnet50"))),
         "lr": draw(st.one_of(st.none(), st.floats(0, 2))),
     }
