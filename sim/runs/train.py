@@ -45,6 +45,7 @@ from .run_config import RunConfig
 from .run_cost import counted_events, run_cost, run_energy, run_time
 
 EVAL_BATCH = 500  #: images per batch in evaluation
+COUNT_EVENTS = False  #: a test counts them while a run runs; they are in its checkpoint
 FINAL_LR = 0.1  #: the schedules' last factor
 OnStep = Callable[[int, int], None]
 
@@ -215,7 +216,7 @@ def _prepare(config: RunConfig, plan: Plan) -> _Run:
     tally = model.tally
     assert isinstance(tally, Tally)
     tally.reset()  # a conversion at the start is no part of a step
-    tally.count_events = False  # they are those of the model: `_record`
+    tally.count_events = COUNT_EVENTS  # the record's are those of the cost model: `_record`
     update = update_of_a_step(model, optimiser, recipe)
     steps = len(data.train_y) // config.batch
     return _Run(config, plan, data, model, optimiser, tally, update, steps, Progress())

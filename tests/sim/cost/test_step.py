@@ -1,8 +1,11 @@
 """The cost of a step: what training counts and what the model says are one; energies add up."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from lnsim.lns import Accumulator, Datapath
 from lnsim.sim import cost_step, get_machine, get_recipe
 from lnsim.sim.cost.energy import compare, price_step
@@ -12,9 +15,8 @@ from lnsim.sim.events.event import Event, Events, add_events
 from lnsim.sim.machine.machine import machine_names
 from lnsim.sim.prices.table import ZERO, PriceTable
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.run_cost import run_workload
 from lnsim.sim.runs.train import train
-from lnsim.sim.workload.networks import network_workload
+from lnsim.sim.workload.networks import network_workload, run_workload
 from lnsim.sim.workload.workload import PHASES, Gemm, workload_of_layers
 
 TABLE = PriceTable.default()
@@ -28,7 +30,9 @@ TOY = workload_of_layers(
     "name",
     ["lns", "fp8", "fp32", "int8", "fp8-fixed", "fp8-no-master", "bf16", "mxfp6-e3m2", "mxint8"],
 )
-def test_the_model_is_what_training_counts(model: str, name: str) -> None:
+def test_the_model_is_what_training_counts(
+    model: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every arithmetic event of two real steps, counted as they ran, is twice the model's step.
 
     Two independent ways to the same numbers: layers that count what they do, and shapes traced on
@@ -37,18 +41,25 @@ def test_the_model_is_what_training_counts(model: str, name: str) -> None:
     run = RunConfig(
         data="digits", model=model, format=name, batch=8, limit_train=16, limit_test=4, epochs=1
     )
-    record = train(run)
-    step = cost_step(run_workload(model, (1, 8, 8), 10, 8), run.accelerator(), run.recipe())
+    path = tmp_path / "run.pt"
+    monkeypatch.setattr("lnsim.sim.runs.train.COUNT_EVENTS", True)
+    record = train(run, checkpoint=path)
+    counts = json.loads(torch.load(path, weights_only=True)["tally"])["events"]
+    assert counts == record.to_json()["counted_events"]
+    plan = run.resolve()
+    step = cost_step(plan.workload, plan.machine, plan.recipe)
     for phase in PHASES:
         components = ["array", "conversion"] + ["vector unit"] * (phase == "update")
         modelled: Events = {}
         for component in components:
             add_events(modelled, step.parts.get((phase, component), {}))
-        counted = {Event(k, b, d): n for k, b, d, n in record["counted_events"][phase]}
+        counted = {Event(k, b, d): n for k, b, d, n in counts[phase]}
         assert counted == {event: 2 * count for event, count in modelled.items()}, phase
     per_step = price_step(step, TABLE).total
-    assert record["energy"]["per_step_pj"]["mid"] == pytest.approx(per_step.mid, rel=1e-12)
-    assert record["step"]["overlapped_cycles"] == step.overlapped_cycles
+    assert record.energy is not None
+    assert record.step is not None
+    assert record.energy.per_step_pj.mid == pytest.approx(per_step.mid, rel=1e-12)
+    assert record.step.overlapped_cycles == step.overlapped_cycles
 
 
 def cost(
