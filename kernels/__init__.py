@@ -6,21 +6,25 @@ drop_stale(FOLDER)  # before the first kernel is loaded
 keep_plain_apart(FOLDER)
 announce_compilation()
 
+from .backends import BACKENDS, Backend, EncodeCounts, get_backend
 from .cpu.codes.decode import to_float32
 from .cpu.codes.madam import move_codes
-from .cpu.codes.quantise import EncodeCounts, quantise
+from .cpu.codes.quantise import quantise
 from .cpu.codes.requantise import requantise_fast
 from .cpu.gemm.gather import Pattern
 from .matmul import matmul, matmul_counted, matmul_log, matmul_real
 from .operands import Gathered, Matrix, Place, evenly, plain_array, with_code
 
 __all__ = [
+    "BACKENDS",
+    "Backend",
     "EncodeCounts",
     "Gathered",
     "Matrix",
     "Pattern",
     "Place",
     "evenly",
+    "get_backend",
     "matmul",
     "matmul_counted",
     "matmul_log",

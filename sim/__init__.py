@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..kernels.mx import matmul_mx
     from .cost.energy import compare, price_step
     from .cost.step import StepCost, cost_step
     from .machine.machine import Machine, get_machine
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from .recipes.names import get_recipe
     from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
+    from .rules.rule import Rule, get_rule
     from .runs.run_config import RunConfig
     from .runs.sweep import run_sweep
     from .runs.sweep_config import SweepConfig
     from .runs.train import train
-    from .training.blocks import matmul_mx
     from .training.conv import Conv2d
     from .training.convert import convert
     from .training.linear import Linear
@@ -40,6 +41,7 @@ __all__ = [
     "Madam",
     "PriceTable",
     "Recipe",
+    "Rule",
     "RunConfig",
     "StepCost",
     "SweepConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "gemm_cost",
     "get_machine",
     "get_recipe",
+    "get_rule",
     "lns_recipe",
     "make_optimiser",
     "matmul_mx",
@@ -60,7 +63,7 @@ __all__ = [
     "train",
 ]
 _HOMES = {
-    "training.blocks": ("matmul_mx",),
+    ".kernels.mx": ("matmul_mx",),
     "training.conv": ("Conv2d",),
     "training.convert": ("convert",),
     "training.linear": ("Linear",),
@@ -73,6 +76,7 @@ _HOMES = {
     "cost.energy": ("compare", "price_step"),
     "cost.step": ("StepCost", "cost_step"),
     "prices.table": ("PriceTable",),
+    "rules.rule": ("Rule", "get_rule"),
     "runs.run_config": ("RunConfig",),
     "runs.sweep": ("run_sweep",),
     "runs.sweep_config": ("SweepConfig",),

@@ -10,9 +10,14 @@ import numpy.typing as npt
 from ...lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ...lns.datapath import Accumulator, AnyDatapath, Datapath
 from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
+from ..host import asarray, codes, pad, patches, spread, turned_kernel
 from ..operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
 from .codes.decode import nearest_float32
+from .codes.decode import to_float32 as decode
 from .codes.lookup import float32_of, float_parts, take
+from .codes.madam import move_codes as move
+from .codes.quantise import quantise
+from .codes.requantise import requantise_fast as requantise
 from .gemm.bins import gemm_bins
 from .gemm.float import gemm_float
 from .gemm.log import log_product
@@ -25,6 +30,21 @@ from .memo import by_identity
 from .rounding import floors_downward
 from .runtime.threads import parallel, tasks
 
+__all__ = [
+    "asarray",
+    "codes",
+    "decode",
+    "move",
+    "pad",
+    "patches",
+    "product",
+    "product_real",
+    "quantise",
+    "requantise",
+    "spread",
+    "turned_kernel",
+]
+
 Counted = tuple[Any, int]
 
 # Products that make a thread worth waking: some 75 microseconds on one core.
@@ -32,7 +52,7 @@ _FAST_GRAIN = 1 << 21
 _SLOW_GRAIN = 1 << 16
 
 
-def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
+def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
     if isinstance(datapath.accumulator, FloatFormat):
         return _float_product(plain_array(a), plain_array(b), datapath.accumulator)
@@ -48,15 +68,27 @@ def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     return wide_product(plain_array(a), plain_array(b), datapath)
 
 
-def matmul_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> int:
-    """`matmul.matmul_real` on arguments that are already checked: write, return overflowed."""
+def product_real(
+    a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place | None = None
+) -> tuple[npt.NDArray[np.float32], int]:
+    """`matmul.matmul_real` on arguments that are already checked."""
+    if place is not None:
+        return place.memory, _write_real(a, b, datapath, place)
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.empty((rows, columns), np.float32)
+    row_at, column_at = even_steps(rows, columns), even_steps(columns, 1)
+    return out, _write_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
+
+
+def _write_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> int:
+    """Write the values of a product; return how many of its sums overflowed."""
     worth = _unit(a, b, datapath)
     if worth is not None:
         target = Target(place.memory, place.row_at, place.column_at, place.unit, worth)
         overflowed = _table_product(a, b, datapath, target)
         if overflowed is not None:
             return overflowed
-    acc, overflowed = matmul_counted(a, b, datapath)
+    acc, overflowed = product(a, b, datapath)
     if isinstance(acc, LNSArray):
         real = nearest_float32(acc)
     else:

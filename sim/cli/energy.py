@@ -32,7 +32,11 @@ DEFAULT_MODEL = "resnet18-cifar"
 def fill(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     source = parser.add_argument_group("what is computed (one of)")
-    source.add_argument("--model", help=f"network by name (default: {DEFAULT_MODEL}); see --list")
+    source.add_argument(
+        "--model",
+        help=f"network by name, see --list; mlp and cnn on 28x28 grey images (default: "
+        f"{DEFAULT_MODEL})",
+    )
     source.add_argument("--topology", type=Path, help="SCALE-Sim topology CSV, GEMM or conv form")
     source.add_argument("--onnx", type=Path, help="ONNX graph (extra lnsim[onnx])")
     parser.add_argument("--batch", type=int, help="samples per step (default: 1)")

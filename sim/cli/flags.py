@@ -20,20 +20,14 @@ SWEEP_HELP = {
     "optimiser": "of the LNS runs, one or a list (default: integer-madam)",
     "lr": "learning rate of the LNS runs (default: the optimiser's)",
     "baseline_lr": "learning rate of the baselines (default: their optimiser's)",
-    "accumulator_bits": "accumulator widths W, of LNS and fp8-fixed (default: 24; log: E + 2)",
-    "format_overflow": "of float conversions: saturate or infinity (default: saturate to 8 bits)",
-    "guard": "headroom bits of the accumulator (default: 4)",
     "table_entries": "entries L of the antilog table; full: G (default: full)",
     "workers": "runs at a time (default: one per core)",
 }
 TRAIN_HELP = {
-    "format_overflow": "of float conversions: saturate or infinity (default: saturate to 8 bits)",
     "format": "lns, lns8, e5g4-log or the like, or a baseline, see `lnsim formats` (default: lns)",
     "exponent_bits": "LNS exponent width E (default: 7)",
     "gamma": "LNS steps per octave G (default: 2^(E-4), a range of 16 octaves)",
     "antilog_entries": "entries L of the antilog table (default: G)",
-    "accumulator_bits": "accumulator width W, of LNS and fp8-fixed (default: 24; log: E + 2)",
-    "guard": "headroom bits of the accumulator (default: 4)",
     "optimiser": "integer-madam, lns-madam, madam, adamw or sgd (default: the format's)",
     "update_exponent_bits": "exponent width of the stored weight of integer and LNS Madam",
     "update_gamma": "steps per octave of the stored weight",
@@ -46,6 +40,9 @@ SHARED_HELP = {
     "epochs": "passes over the training images (default: 10)",
     "batch": "images per step (default: 64)",
     "schedule": "of the learning rate: cosine, constant or step (default: cosine)",
+    "accumulator_bits": "accumulator width W, of LNS and fp8-fixed (default: 24; log: E + 2)",
+    "guard": "headroom bits of the accumulator (default: 4)",
+    "format_overflow": "of float conversions: saturate or infinity (default: saturate to 8 bits)",
     "table_bits": "width T of the antilog table (default: 8)",
     "overflow": "of the accumulator: saturate or wrap (default: saturate)",
     "lanes": "products V summed exactly before the accumulator, log: running sums (default: the "
@@ -93,6 +90,6 @@ def given(args: argparse.Namespace, config: type[SweepConfig] | type[RunConfig])
 
 
 def note_old_name(typed: str | None, meant: str) -> None:
-    """Say on stderr which network a spelling of 0.1 means."""
+    """Say on stderr which network a spelling of 0.1 is taken for."""
     if typed == OLD_NAME:
-        print(f"lnsim: note: model {typed} is read as {meant}, its name since 0.2", file=sys.stderr)
+        print(f"lnsim: note: model {typed} names two networks, read as {meant}", file=sys.stderr)

@@ -148,6 +148,7 @@ def _overflow(fmt: AnyFormat) -> str:
 def details(name: str) -> list[tuple[str, str]]:
     """Return (what, value) pairs of a format or recipe; an unknown name lists the known ones."""
     rows: list[tuple[str, str]] = []
+    name = "lns8" if name == LNS else name
     fmt = number_format(name)
     if fmt is not None:
         fact = facts(name)
@@ -173,7 +174,7 @@ def details(name: str) -> list[tuple[str, str]]:
             ("scaling", recipe.scaling),
             ("overflow", recipe.overflow_rule),
         ]
-        if isinstance(recipe.datapath, Datapath) and fmt is None and name != LNS:
+        if isinstance(recipe.datapath, Datapath) and fmt is None:
             sums = recipe.datapath.accumulator
             how = f"log {recipe.datapath.variant}" if sums.style == "log" else sums.style
             rows.append(("accumulator", f"style {how}, {sums.bits} bits"))

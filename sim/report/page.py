@@ -10,7 +10,7 @@ from ..data.catalog import DATASETS
 from ..events.event import NOT_COUNTED
 from ..files.assets import ASSETS
 from ..files.paths import inside, write_atomic
-from ..prices.kinds import RULE_TEXT
+from ..prices.kinds import rule_texts
 from ..prices.table import Interval, PriceRow, PriceTable
 from ..runs.record import Record
 from ..runs.sweep_config import SweepConfig
@@ -245,7 +245,7 @@ def html(
         caption=caption(config),
         info=DATASETS[config.data],
         images=_images(config),
-        rules_of_price=RULE_TEXT,
+        rules_of_price=rule_texts(),
         lines=lines(summaries),
         units={name: unit for name, (unit, _) in scale.items()},
         picture=base64.b64encode(picture).decode(),

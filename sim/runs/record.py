@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ..events.event import Event, Events
-from ..prices.table import Interval
+from ..prices.interval import Interval
 from .run_config import RunConfig
 
 FINISHED = ("ok", "diverged")  #: a run that failed is tried again when the sweep is resumed

@@ -8,10 +8,12 @@ the run's configuration, drives both.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..cost.components import Part, add, in_order
+from ..cost.components import Part, add, code_copies, in_order
 from ..cost.step import StepCost
+from ..events.encode import encode_events
 from ..events.event import Event, Events, add_events
-from ..prices.table import GROUPS, ZERO, Interval, PriceTable, group_of, price
+from ..prices.interval import ZERO, Interval
+from ..prices.table import GROUPS, PriceTable, group_of, price
 from .record import Energy, StepTime
 
 _COUNTED = ("array", "conversion")  # what a tally counts, and the update's arithmetic
@@ -44,7 +46,8 @@ class RunCost:
 def counted_events(step: StepCost, update: Events, begun: int, done: int) -> dict[str, Events]:
     """Return the arithmetic of GEMMs, conversions and updates of a run, by phase.
 
-    It is what a Tally counts of the same steps (tests/sim/cost/test_step.py). update: events of one
+    It is what a Tally counts of the same steps (tests/sim/cost/test_step.py): the machine's, but
+    that an activation with several readers is encoded in the layer of each. update: events of one
     update of the run's own model, part of which may be frozen (make_optimiser.update_of_a_step).
     begun, done: steps; where a run diverges, its last step has a forward phase and no other.
     """
@@ -53,6 +56,11 @@ def counted_events(step: StepCost, update: Events, begun: int, done: int) -> dic
         if component in _COUNTED and phase != "update":
             times = begun if phase == "forward" else done
             add_events(found[phase], _times(events, times))
+    copies = code_copies(step.workload, step.recipe)
+    for tensor in step.workload.tensors:
+        if tensor.readers > 1 and step.recipe.activation is not None:
+            more = (tensor.readers - 1) * tensor.elements * copies[tensor] * begun
+            add_events(found["forward"], encode_events(step.recipe.activation, more))
     add_events(found["update"], _times(update, done))
     return found
 

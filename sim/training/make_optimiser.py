@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ...kernels import to_float32
 from ...lns.checks import require_kind
 from ...lns.format import FP32, Format
 from ..checks import require_positive
@@ -17,8 +16,8 @@ from ..recipes.recipe import Recipe
 from ..rules.coded import CodedTensor, trained_codes
 from ..rules.rule import named
 from .convert import mapped_layers
-from .linear import Mapped
-from .operands import encode_tensor
+from .mapped import Mapped
+from .operands import decoded, encode_tensor
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) -> Optimizer:
@@ -69,13 +68,11 @@ def _store(layers: Sequence[Mapped]) -> None:
         fmt = layer.recipe.update
         assert fmt is not None
         for tensor in layer.parameters(recurse=False):
-            real = tensor.detach().numpy()
-            if not real.any():
+            if not bool(tensor.any()):
                 continue  # zero stays zero: a format without it would store its smallest magnitude
-            array = encode_tensor(
-                layer.tally, layer.layer_name, "update", "update", real, fmt, layer.recipe.scaling
-            )
-            tensor.copy_(torch.from_numpy(to_float32(array)))
+            place = layer.tally, layer.layer_name, "update", "update"
+            codes = encode_tensor(layer.backend, *place, tensor, fmt, layer.recipe.scaling)
+            tensor.copy_(decoded(layer.backend, codes))
 
 
 def set_lr_scale(optimiser: Optimizer, scale: float) -> None:

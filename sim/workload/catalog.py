@@ -10,7 +10,7 @@ NETWORKS = {
     "bert-large": "BERT-Large, 384 tokens",
     "gpt-1.7b": "GPT, 1.7 billion parameters, 2048 tokens",
     "resnet18-cifar": "ResNet-18 in its CIFAR form, 32x32",
-    "mlp": "MLP 784-256-128-10, 28x28",
+    "mlp": "MLP 784-256-128-10",
     "cnn": "CNN 16-32, 28x28",
 }
 #: what `train` and `sweep` take, for images of any data set

@@ -22,7 +22,8 @@ from lnsim.sim.cost.step import cost_step
 from lnsim.sim.data.datasets import parse_idx
 from lnsim.sim.events.event import Event
 from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
-from lnsim.sim.prices.sources import ert_text, load_prices
+from lnsim.sim.prices.accelergy import ert_text
+from lnsim.sim.prices.sources import load_prices
 from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.page import write_outputs

@@ -262,12 +262,13 @@ CALLS: dict[str, Callable[[st.DrawFn], Spec]] = {
     "RunConfig": for_run,
     "get_recipe": for_name,
     "get_machine": for_name,
+    "get_rule": for_name,
 }
 # values that functions return, a table, files' values (test_fuzz_readers), codes' own fuzzing, and
 # what takes one value that is checked when it is made
 NOT_CALLED = {
-    "GemmCost", "StepCost", "Tally", "RECIPES", "Machine", "PriceTable", "SweepConfig", "matmul_mx",
-    "train", "run_sweep",
+    "GemmCost", "StepCost", "Tally", "RECIPES", "Rule", "Machine", "PriceTable", "SweepConfig",
+    "matmul_mx", "train", "run_sweep",
 }  # fmt: skip
 
 

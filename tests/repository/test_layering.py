@@ -93,11 +93,9 @@ NOT_YET_ONE_WAY = {
 NOT_YET_AT_THE_TOP = {
     "lns/operators.py",
     "sim/conformance/backends.py",
-    "sim/data/fetch.py",
-    "sim/prices/table.py",
     "sim/report/page.py",
 }
-NOT_YET_CIRCLES = 3
+NOT_YET_CIRCLES = 1
 # What lns and kernels may import from outside; sim takes what pyproject.toml names.
 OUTSIDE = {"lns": {"numpy"}, "kernels": {"numpy", "numba", "llvmlite"}}
 EXTRAS = {"lns/testing.py": {"hypothesis"}}  # strategies for users' tests
@@ -242,17 +240,20 @@ def test_the_strategies_are_for_tests() -> None:
     ],
 )
 def test_the_oracle_is_independent(file: str) -> None:
-    """The oracle imports the standard library and frozen values; the backend adds lns.oracle."""
+    """The oracle imports the standard library and frozen values; the backend adds lns.oracle.
+
+    Of the front door of kernels it takes what moves codes about and computes nothing.
+    """
     values = {"format", "mx_format", "datapath", "accumulator", "oracle_ops", "oracle_sums"}
     if file.startswith("kernels"):
-        values |= {"array", "oracle"}
+        values |= {"array", "lns_array", "oracle", "checks", "backends", "host", "operands"}
     for each in imports_of(file):
         if each.ours is not None:
             assert Path(each.ours).stem in values, f"the oracle must not import {each.ours}"
         elif file.startswith("lns"):
             assert each.outside in sys.stdlib_module_names
         else:
-            assert each.outside in {"numpy", "typing"}
+            assert each.outside in sys.stdlib_module_names | {"numpy"}
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -17,6 +16,7 @@ from ....lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow
 from ....lns.float_codec import encode_float as lns_encode_float
 from ....lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ....lns.thresholds import thresholds
+from ...backends import EncodeCounts
 from ..runtime.threads import parallel, tasks
 from . import encode32
 from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
@@ -25,23 +25,6 @@ _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _FORMATS = LNSFormat, FloatFormat, IntFormat
 _GRAIN = 16 * CHUNK  # elements that make a thread worth waking
 _FLOAT, _INT = Struct("f"), Struct("i")  # of one size: a float32 from its bits
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeCounts:
-    """What an encoding did to its elements."""
-
-    elements: int
-    saturated: int  #: finite inputs beyond the top code: clipped, or turned to infinity
-    underflowed: int  #: nonzero inputs that became zero (zero=False: that went below e = 0)
-
-    def __add__(self, other: "EncodeCounts") -> "EncodeCounts":
-        """Counts of both together."""
-        return EncodeCounts(
-            self.elements + other.elements,
-            self.saturated + other.saturated,
-            self.underflowed + other.underflowed,
-        )
 
 
 def quantise(

@@ -14,12 +14,12 @@ from numba import njit
 from ....lns.array import LNSArray, Offset, require_offset
 from ....lns.codec import default_offset
 from ....lns.format import LNSFormat
+from ...backends import EncodeCounts
 from ..ir.elementwise import LANES, add_lanes, shift_one, shift_several
 from ..runtime.cache import PLAIN
 from ..runtime.inner import inner
 from ..runtime.threads import tasks
 from ..runtime.which import for_each, largest_code
-from .quantise import EncodeCounts
 
 _CHUNK = 1 << 14  # elements per task
 _FAR = 1 << 29  # e * 2^up stays below 2^28

@@ -229,6 +229,47 @@ def test_train_writes_its_record_and_goes_on_from_a_checkpoint(
     ]
 
 
+def test_train_takes_the_names_that_energy_takes(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name and the flags that say the same are one run; a flag that says another is refused."""
+    paths = []
+    for words in (
+        ["--format", "e5g4-log-mitchell"],
+        ["--format", "lns", "--exponent-bits", "5", "--gamma", "4", "--style", "log",
+         "--variant", "mitchell"],
+    ):  # fmt: skip
+        assert main(["train", *SMALL, *words, "--out", "run"]) == 0
+        paths.append(capsys.readouterr().out.splitlines()[-1].split()[-1])
+    assert paths[0] == paths[1]
+    assert main(["train", "--format", "e5g4", "--gamma", "8"]) == 2
+    out = capsys.readouterr()
+    assert out.err == "lnsim: error: gamma must be 4 for format e5g4, got 8\n"
+
+
+def test_a_network_has_one_name_in_every_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`resnet18` of 0.1 is read, and said what it is taken for; what cannot be trained says so."""
+
+    def stop(config: SweepConfig, **rest: object) -> None:
+        raise ValueError(f"{config.model} into {config.folder}")
+
+    monkeypatch.setattr(sweep, "run_sweep", stop)
+    note = "lnsim: note: model resnet18 names two networks, read as {}\n"
+    for name, notes in (("resnet18", note.format("resnet18-cifar")), ("resnet18-cifar", "")):
+        assert main(["sweep", "--model", name]) == 2
+        error = "lnsim: error: resnet18-cifar into results/digits-resnet18\n"
+        assert capsys.readouterr().err == notes + error
+    assert main(["energy", "--model", "resnet18", "--out", "o"]) == 0
+    out = capsys.readouterr()
+    assert out.err == note.format("resnet18-imagenet")
+    assert "resnet18-imagenet (ResNet-18, ImageNet 224x224, one sample)" in out.out
+    for command in ("train", "sweep"):
+        assert main([command, "--model", "bert-base"]) == 2
+        assert "got 'bert-base', which only `lnsim energy` takes\n" in capsys.readouterr().err
+
+
 def test_an_interrupted_sweep_exits_130(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -300,7 +300,7 @@ def test_a_pair_is_ranked_by_its_difference() -> None:
 
 def test_labels_do_not_overlap() -> None:
     """Ten close configurations: no label lies on another, on a point or outside the axes."""
-    import lnsim.sim.report.sweep_plot as plots
+    import lnsim.sim.report.figure as plots
 
     placed: list[Any] = []
     original = plots.free_place
