@@ -152,7 +152,9 @@ class Record:
             return cls(**_read_fields("record", cls, values, _FAILED))
         names = tuple(each.name for each in fields(cls))
         record = cls(**_read_fields("record", cls, values, names))
-        if record.status not in FINISHED or record.machine is None:
+        if record.machine is None:
+            raise ValueError("record.machine must be what ran it, got None")
+        if record.status not in FINISHED:
             raise ValueError(f"status must be ok, diverged or failed, got {record.status!r}"[:200])
         if (record.test_accuracy is not None) != (record.status == "ok"):
             raise ValueError(f"test_accuracy must be there for status ok, got {record.status}")

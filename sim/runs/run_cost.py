@@ -8,6 +8,7 @@ the run's configuration, drives both.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...lns.mx_format import AnyFormat
 from ..cost.components import Part, add, code_copies, in_order
 from ..cost.step import StepCost
 from ..events.encode import encode_events
@@ -47,7 +48,7 @@ def counted_events(step: StepCost, update: Events, begun: int, done: int) -> dic
     """Return the arithmetic of GEMMs, conversions and updates of a run, by phase.
 
     It is what a Tally counts of the same steps (tests/sim/cost/test_step.py): the machine's, but
-    that an activation with several readers is encoded in the layer of each. update: events of one
+    that a tensor with several readers is encoded in the layer of each. update: events of one
     update of the run's own model, part of which may be frozen (make_optimiser.update_of_a_step).
     begun, done: steps; where a run diverges, its last step has a forward phase and no other.
     """
@@ -58,9 +59,11 @@ def counted_events(step: StepCost, update: Events, begun: int, done: int) -> dic
             add_events(found[phase], _times(events, times))
     copies = code_copies(step.workload, step.recipe)
     for tensor in step.workload.tensors:
-        if tensor.readers > 1 and step.recipe.activation is not None:
-            more = (tensor.readers - 1) * tensor.elements * copies[tensor] * begun
-            add_events(found["forward"], encode_events(step.recipe.activation, more))
+        fmt: AnyFormat | None = getattr(step.recipe, tensor.role)
+        if tensor.readers > 1 and fmt is not None:
+            more = (tensor.readers - 1) * tensor.elements * copies[tensor]
+            times = begun if tensor.phase == "forward" else done
+            add_events(found[tensor.phase], encode_events(fmt, more * times))
     add_events(found["update"], _times(update, done))
     return found
 

@@ -93,9 +93,9 @@ class Tensor:
 
     far: the vector unit's words are not made in this step (a network's input): they are read from
     DRAM. stored: the vector unit's words are written to DRAM for another reader in any case. kept:
-    the codes are read again in the backward pass, as saved activations. readers: GEMMs of the
-    forward pass that take an activation; the machine encodes it once for all, training in each of
-    their layers (runs/run_cost.py).
+    the codes are read again in the backward pass, as saved activations. readers: layers that
+    take an activation or an error; the machine encodes it once for all, training in each of them
+    (runs/run_cost.py).
     """
 
     layer: str

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from lnsim.lns import Accumulator, Datapath
-from lnsim.sim import cost_step, get_machine, get_recipe
+from lnsim.sim import Tally, convert, cost_step, get_machine, get_recipe, make_optimiser, trace_step
 from lnsim.sim.cost.energy import compare, price_step
 from lnsim.sim.cost.mac_source import MAC_SOURCES
 from lnsim.sim.cost.step import StepCost
@@ -15,9 +15,14 @@ from lnsim.sim.events.event import Event, Events, add_events
 from lnsim.sim.machine.machine import machine_names
 from lnsim.sim.prices.table import ZERO, PriceTable
 from lnsim.sim.runs.run_config import RunConfig
+from lnsim.sim.runs.run_cost import counted_events
 from lnsim.sim.runs.train import train
+from lnsim.sim.training import backprop
+from lnsim.sim.training.make_optimiser import update_of_a_step
 from lnsim.sim.workload.networks import network_workload, run_workload
 from lnsim.sim.workload.workload import PHASES, Gemm, workload_of_layers
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 TABLE = PriceTable.default()
 TOY = workload_of_layers(
@@ -276,3 +281,44 @@ def test_missing_prices_are_named() -> None:
     few = PriceTable({k: r for k, r in TABLE.rows.items() if k[0] != "antilog_lookup"})
     with pytest.raises(ValueError, match=r"^prices must have rows of kind antilog_lookup for "):
         price_step(cost(), few)
+
+
+class Fork(nn.Module):
+    """Two layers share an activation and an error; a norm has a float gain, and a zero bias that
+    Madam cannot move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(6, 8), nn.LayerNorm(8)
+        self.left, self.right, self.last = (nn.Linear(8, n) for n in (8, 8, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        return self.last(self.left(x) + self.right(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "optimiser"),
+    [
+        ("lns8", "integer-madam"), ("lns8", "lns-madam"), ("fp8-no-master", "adamw"),
+        ("fp8-no-master", "madam"), ("mxfp4", "adamw"), ("fp32-madam", "madam"),
+    ],
+)  # fmt: skip
+def test_what_a_run_counts_is_known_beforehand(name: str, optimiser: str) -> None:
+    """A step's events, the update of what really moves and what is encoded in two layers among
+    them, are those that layers and optimiser count as they go."""
+    torch.manual_seed(0)
+    recipe = get_recipe(name, optimiser)
+    model, x = Fork(), torch.randn(16, 6)
+    workload = trace_step(model, x.to("meta"))
+    own = convert(model, recipe)
+    rule = make_optimiser(own, recipe)
+    tally = own.tally
+    assert isinstance(tally, Tally)
+    tally.reset()
+    update = update_of_a_step(own, rule, recipe)
+    for _ in range(3):
+        backprop.step(own, rule, x, torch.arange(16) % 3, cross_entropy)
+    step = cost_step(workload, get_machine("edge-16"), recipe)
+    assert tally.events == counted_events(step, update, begun=3, done=3)
+    assert max(tensor.readers for tensor in workload.tensors) == 2
