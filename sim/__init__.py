@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
     from .rules.rule import Rule, get_rule
+    from .runs.record import Record
     from .runs.run_config import RunConfig
     from .runs.sweep import run_sweep
     from .runs.sweep_config import SweepConfig
@@ -41,6 +42,7 @@ __all__ = [
     "Madam",
     "PriceTable",
     "Recipe",
+    "Record",
     "Rule",
     "RunConfig",
     "StepCost",
@@ -77,6 +79,7 @@ _HOMES = {
     "cost.step": ("StepCost", "cost_step"),
     "prices.table": ("PriceTable",),
     "rules.rule": ("Rule", "get_rule"),
+    "runs.record": ("Record",),
     "runs.run_config": ("RunConfig",),
     "runs.sweep": ("run_sweep",),
     "runs.sweep_config": ("SweepConfig",),

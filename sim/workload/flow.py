@@ -40,6 +40,7 @@ class Made:
     roles: dict[str, str] = field(default_factory=dict)  #: GEMM role -> layer of its first use
     input_gradient: bool = False  #: a GEMM of phase "dx" reads it
     late_gemm: bool = False  #: a GEMM of the backward pass reads a tensor of the forward pass
+    readers: int = 0  #: forward GEMMs of an activation, weight gradients of an error
     far_words: int = 0  #: words to be written because somebody reads them from DRAM
     mask_words: int = 0
     late_words: int = 0  #: of these, read in the backward pass
@@ -107,6 +108,7 @@ class Flow:
         for use, role in zip((a, b), roles, strict=True):
             tensor = self.tensors[use.tensor]
             tensor.roles.setdefault(role, layer)
+            tensor.readers += (role, phase) in (("activation", "forward"), ("error", "dw"))
             if tensor.kind == "constant":  # as an operand it has codes like any other
                 tensor.words = max(tensor.words, use.words)
             tensor.input_gradient |= phase == "dx"
@@ -316,6 +318,7 @@ class Flow:
                         far=made.kind == "outside",
                         stored=bool(made.far_words),
                         kept=made.late_gemm and role == "activation",
+                        readers=made.readers if role in ("activation", "error") else 1,
                     )
                 )
         return found
