@@ -139,13 +139,20 @@ def _progress(content: dict[str, Any]) -> Progress:
 
 
 def _check_state(states: Any, optimiser: Any) -> None:
-    """Refuse state of tensors that are not there, or of another shape than theirs."""
+    """Refuse state of tensors that are not there, or of another shape than theirs.
+
+    The tensors of a group have state of one kind; codes and floats, which have groups of their own,
+    need not.
+    """
     own = [tensor for group in optimiser.param_groups for tensor in group["params"]]
     if not isinstance(states, dict) or not set(states) <= set(range(len(own))):
         raise ValueError(f"optimiser must hold the state of {len(own)} tensors, got another")
-    names = {tuple(sorted(map(str, state))) for state in states.values()}
-    if len(names) > 1:
-        raise ValueError(f"optimiser must hold one kind of state, got {names}"[:200])
+    first = 0
+    for group in optimiser.param_groups:
+        places = range(first, first := first + len(group["params"]))
+        names = {tuple(sorted(map(str, states[i]))) for i in places if i in states}
+        if len(names) > 1:
+            raise ValueError(f"optimiser must hold one kind of state a group, got {names}"[:200])
     for index, state in states.items():
         for name, value in state.items():
             whole = isinstance(value, torch.Tensor) and value.shape in (own[index].shape, ())

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 from lnsim.lns import Accumulator, Datapath
+from lnsim.sim import convert, make_optimiser
 from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import FORMAT_NAMES
+from lnsim.sim.rules.rule import RULES
+from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lnsim.sim.runs.record import Record
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.train import FINAL_LR, batch_order, lr_scale, train
 from lnsim.sim.workload import catalog, networks
 from lnsim.sim.workload.models import MODELS
+from torch import nn
 
 SMALL = {"limit_train": 200, "limit_test": 100, "batch": 32, "epochs": 2}
 VARYING = ("seconds", "machine", "time")
@@ -362,3 +366,34 @@ def test_an_unknown_field_is_refused() -> None:
     """A record of another version is not read half."""
     with pytest.raises(ValueError, match=r"^field must be one of .+, got 'gama'$"):
         RunConfig.from_dict({"gama": 8})
+
+
+@pytest.mark.parametrize("optimiser", [name for name, rule in RULES.items() if rule.state_words])
+def test_codes_and_floats_resume_together(tmp_path: Path, optimiser: str) -> None:
+    """A norm's gain beside codes: each group of the optimiser has a state of its own kind."""
+    config, path = RunConfig(optimiser=optimiser), tmp_path / "mixed.pt"
+    recipe = config.resolve().recipe
+
+    def made() -> tuple[Any, Any]:
+        torch.manual_seed(3)
+        net = nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+        model = convert(net, recipe)
+        return model, make_optimiser(model, recipe)
+
+    def step(model: Any, optimiser: Any, seed: int) -> None:
+        torch.manual_seed(seed)
+        optimiser.zero_grad()
+        model(torch.randn(4, 5)).square().sum().backward()
+        optimiser.step()
+
+    (model, optim), (other, resumed) = made(), made()
+    step(model, optim, 0)
+    save_checkpoint(path, config, model, optim, model.tally, Progress(step=1, begun=1))
+    progress = load_checkpoint(path, config, other, resumed, other.tally)
+    assert progress.step == 1
+    step(model, optim, 1)
+    step(other, resumed, 1)
+    mine, theirs = other.state_dict(), model.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    before = made()[0].state_dict()
+    assert any(not torch.equal(mine[name], before[name]) for name in ("1.weight", "1.bias"))
