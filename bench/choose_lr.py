@@ -2,7 +2,7 @@
 
 `python bench/choose_lr.py` prints the held-out accuracy of float Madam and AdamW in fp32 over a
 grid of rates (Fashion-MNIST, MLP, 4 epochs, batch 128, cosine schedule, two seeds). The defaults of
-`lnsim.sim.recipes.recipe.DEFAULT_LR` and the measured tables use the best of each; formats are
+`lnsim.sim.rules.rule.RULES` and the measured tables use the best of each; formats are
 not tuned.
 """
 
@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import torch
 from lnsim.sim.data.datasets import load_data
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.runs.train import batch_order, lr_scale
 from lnsim.sim.training.convert import convert
 from lnsim.sim.training.make_optimiser import make_optimiser, set_lr_scale

@@ -7,11 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cost.energy import compare, price_step
     from .cost.step import StepCost, cost_step
     from .machine.machine import Machine, get_machine
     from .machine.systolic import GemmCost, gemm_cost
-    from .recipes.recipe import RECIPES, Recipe, get_recipe, lns_recipe
+    from .prices.table import PriceTable
+    from .recipes.catalog import RECIPES
+    from .recipes.names import get_recipe
+    from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
+    from .rules.rule import Rule, get_rule
+    from .runs.run_config import RunConfig
+    from .runs.sweep import run_sweep
+    from .runs.sweep_config import SweepConfig
+    from .runs.train import train
     from .training.blocks import matmul_mx
     from .training.conv import Conv2d
     from .training.convert import convert
@@ -30,19 +39,28 @@ __all__ = [
     "Linear",
     "Machine",
     "Madam",
+    "PriceTable",
     "Recipe",
+    "Rule",
+    "RunConfig",
     "StepCost",
+    "SweepConfig",
     "Tally",
     "Workload",
+    "compare",
     "convert",
     "cost_step",
     "gemm_cost",
     "get_machine",
     "get_recipe",
+    "get_rule",
     "lns_recipe",
     "make_optimiser",
     "matmul_mx",
+    "price_step",
+    "run_sweep",
     "trace_step",
+    "train",
 ]
 _HOMES = {
     "training.blocks": ("matmul_mx",),
@@ -52,8 +70,17 @@ _HOMES = {
     "machine.machine": ("Machine", "get_machine"),
     "training.make_optimiser": ("make_optimiser",),
     "rules.madam_optimisers": ("IntegerMadam", "LNSMadam", "Madam"),
-    "recipes.recipe": ("RECIPES", "Recipe", "get_recipe", "lns_recipe"),
+    "recipes.catalog": ("RECIPES",),
+    "recipes.names": ("get_recipe",),
+    "recipes.recipe": ("Recipe", "lns_recipe"),
+    "cost.energy": ("compare", "price_step"),
     "cost.step": ("StepCost", "cost_step"),
+    "prices.table": ("PriceTable",),
+    "rules.rule": ("Rule", "get_rule"),
+    "runs.run_config": ("RunConfig",),
+    "runs.sweep": ("run_sweep",),
+    "runs.sweep_config": ("SweepConfig",),
+    "runs.train": ("train",),
     "machine.systolic": ("GemmCost", "gemm_cost"),
     "training.tally": ("Tally",),
     "workload.trace": ("trace_step",),

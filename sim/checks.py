@@ -1,6 +1,8 @@
 """Argument checks of the simulator: `<name> must be <rule>, got <value>`, as in lns.checks."""
 
 import math
+from collections.abc import Collection
+from difflib import get_close_matches
 from numbers import Real
 
 from ..lns.checks import require_choice, require_int
@@ -19,6 +21,15 @@ def log_bits(exponent_bits: int) -> int:
             f"bits more, got {exponent_bits}"
         )
     return exponent_bits + 2
+
+
+def require_name(name: str, value: object, choices: Collection[str]) -> str:
+    """`require_choice` of names that people type: an unknown one says the nearest known one."""
+    try:
+        return require_choice(name, value, choices)
+    except ValueError as error:
+        near = get_close_matches(value.lower(), choices, 1) if isinstance(value, str) else ()
+        raise ValueError(f"{error}; did you mean {near[0]}?" if near else str(error)) from None
 
 
 def require_text(name: str, value: object) -> None:

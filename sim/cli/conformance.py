@@ -14,11 +14,12 @@ from ...lns.checks import require_choice, require_int
 from ..conformance.backends import NAMES, get_backend
 from ..conformance.batch import LEVELS
 from ..conformance.judge import expected
-from ..conformance.run import Row, Tally, run
+from ..conformance.run import Row, Tally
+from ..conformance.run import run as ask_all
 from ..conformance.suite import SECTIONS, batches
 from ..conformance.vectors import Vectors, answer_text, load, questions, read_answers
-from ..runs.store import write_atomic
-from .commands import console, table_of
+from ..files.paths import write_atomic
+from .console import console, table_of
 
 DEFAULT_LEVEL, DEFAULT_SEED = "quick", 0
 _NAMED = 40  # formats of a section that are named before the list is cut
@@ -49,10 +50,9 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", type=Path, metavar="FILE", help="judge the answers filled into such a file"
     )
-    parser.set_defaults(run=run_conformance)
 
 
-def run_conformance(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Ask, or read a file; print the table and the mismatches; 1 where anything is wrong."""
     only = [name.strip() for text in args.only or () for name in text.split(",") if name.strip()]
     for name in only:
@@ -85,7 +85,7 @@ def _ask(args: argparse.Namespace, only: Sequence[str]) -> tuple[Tally, str]:
     vectors = None if args.write is None else Vectors(level.name, seed)
     seen = None if vectors is None else vectors.add
     asked = _shown(batches(level, seed, only), lambda batch: batch.section)
-    tally = run(backend, asked, seen)
+    tally = ask_all(backend, asked, seen)
     if vectors is not None:
         write_atomic(args.write, vectors.text())
         print(f"vectors: {args.write}")

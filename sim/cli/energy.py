@@ -1,19 +1,13 @@
 """`lnsim energy`: what a training step costs on a machine, in one format against others."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.table import Table
 
-from ...lns.accumulator import Accumulator
-from ...lns.checks import require_choice
-from ...lns.datapath import Datapath
-from ...lns.format import LNSFormat
-from ..checks import log_bits
 from ..cost.energy import StepEnergy, compare, price_notes, price_step
 from ..cost.mac_source import MAC_SOURCES
 from ..cost.step import BUFFERS, cost_step
@@ -21,26 +15,28 @@ from ..machine.machine import OBJECTIVES, Machine, get_machine, machine_names
 from ..machine.systolic import DATAFLOWS, RECURRENCES
 from ..prices.sources import load_prices, table_of_node, with_dram
 from ..prices.table import Interval, PriceTable
-from ..recipes.recipe import OPTIMISERS, RECIPES, Recipe, get_recipe, lns_recipe
+from ..recipes.catalog import RECIPES
+from ..recipes.names import SPELLINGS, get_recipe
+from ..recipes.recipe import Recipe
 from ..report.units import digits, energy_text, time_text, unit_of
+from ..workload.catalog import NETWORKS
+from ..workload.onnx_graph import read_onnx
+from ..workload.topology import read_topology
 from ..workload.workload import Workload
-from .commands import console, table_of
+from .console import console, table_of
+from .flags import note_old_name
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-# lns8 or eEgG, the accumulator's style (log: with its variant) and bits
-_LNS = re.compile(
-    "(?:lns8|e([0-9]{1,4})g([0-9]{1,6}))"
-    "(?:-(bins)|-(log)(?:-([a-z]+(?::[0-9]{1,20})?))?)?(?:-w([0-9]{1,4}))?"
-)
 DEFAULT_MODEL = "resnet18-cifar"
 
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     source = parser.add_argument_group("what is computed (one of)")
-    source.add_argument("--model", help=f"network by name (default: {DEFAULT_MODEL}); see --list")
+    source.add_argument(
+        "--model",
+        help=f"network by name, see --list; mlp and cnn on 28x28 grey images (default: "
+        f"{DEFAULT_MODEL})",
+    )
     source.add_argument("--topology", type=Path, help="SCALE-Sim topology CSV, GEMM or conv form")
     source.add_argument("--onnx", type=Path, help="ONNX graph (extra lnsim[onnx])")
     parser.add_argument("--batch", type=int, help="samples per step (default: 1)")
@@ -73,42 +69,11 @@ def fill(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, help="folder (default: results/energy-MODEL-MACHINE)")
     parser.add_argument("--list", action="store_true", help="name networks, machines and formats")
-    parser.set_defaults(run=run)
 
 
 def recipe_of(name: str, optimiser: str | None = None) -> Recipe:
-    """Return a recipe by name, or the LNS one of `e5g4`; with another optimiser if one is given.
-
-    LNS takes an accumulator after the format: `lns8-bins`, `e5g4-log`, `lns8-log-table:8`, and its
-    bits, `lns8-w20`, `lns8-log-w10` (default 24; log: E + 2). An optimiser that a format cannot
-    have (integer Madam without LNS) raises ValueError.
-    """
-    if optimiser is not None:
-        require_choice("optimiser", optimiser, OPTIMISERS)
-    match = _LNS.fullmatch(name)
-    if match is not None:
-        return replace(_lns(match, optimiser or "integer-madam"), name=name)
-    require_choice("format", name, RECIPES)
-    recipe = get_recipe(name)
-    return recipe if optimiser is None else replace(recipe, optimiser=optimiser)
-
-
-def _lns(match: re.Match[str], optimiser: str) -> Recipe:
-    exponent_bits, gamma, bins, log, variant, bits = match.groups()
-    fmt = LNSFormat(int(exponent_bits or 7), int(gamma or 8))
-    usual = log_bits(fmt.exponent_bits) if log else Accumulator().bits
-    style = bins or log or "direct"
-    accumulator = Accumulator(bits=usual if bits is None else int(bits), style=style)
-    recipe = lns_recipe(
-        fmt.exponent_bits,
-        fmt.gamma,
-        accumulator=accumulator,
-        optimiser=optimiser,
-        variant=variant or "exact",
-    )
-    assert isinstance(recipe.datapath, Datapath)
-    recipe.datapath.resolve(fmt, fmt)  # refuses an accumulator that is too narrow for a product
-    return recipe
+    """Return the recipe of a name (see recipes/names.py), called by what was typed."""
+    return replace(get_recipe(name, optimiser), name=name)
 
 
 def workload_of(args: argparse.Namespace) -> Workload:
@@ -117,18 +82,17 @@ def workload_of(args: argparse.Namespace) -> Workload:
     if len(given) > 1:
         raise ValueError(f"only one of model, topology and onnx must be given, got {given}")
     if args.topology is not None:
-        from ..workload.topology import read_topology
-
         if args.batch is not None:
             raise ValueError(f"batch must be left out with a topology, got {args.batch}")
         return read_topology(args.topology)
     if args.onnx is not None:
-        from ..workload.onnx_graph import read_onnx
-
         return read_onnx(args.onnx, batch=args.batch)
     from ..workload.networks import network_workload
 
-    return network_workload(args.model or DEFAULT_MODEL, 1 if args.batch is None else args.batch)
+    model = DEFAULT_MODEL if args.model is None else args.model
+    workload = network_workload(model, 1 if args.batch is None else args.batch)
+    note_old_name(args.model, workload.name)
+    return workload
 
 
 def machine_of(args: argparse.Namespace) -> Machine:
@@ -170,21 +134,12 @@ def _prices(args: argparse.Namespace, machine: Machine) -> PriceTable:
 
 
 def _print_names() -> int:
-    from ..workload.networks import NETWORKS
-
     out = console()
-    rows = [(name, network.note) for name, network in NETWORKS.items()]
-    out.print(table_of(("network", "what"), rows, right=()))
+    out.print(table_of(("network", "what"), list(NETWORKS.items()), right=()))
     machines = [(name, get_machine(name).description) for name in machine_names()]
     out.print(table_of(("machine", "what"), machines, right=()))
     recipes = [(name, get_recipe(name).description) for name in RECIPES]
-    recipes += [
-        ("eEgG", "as lns8 with E exponent bits and G steps per octave: e5g4"),
-        ("...-bins, ...-log", "lns8 and eEgG with sums in bins, or logarithmic; -log-mitchell, "
-         "-log-table:8, -log-interp:4: how they are found"),
-        ("...-wBITS", "with so many bits in the accumulator: lns8-w20, lns8-log-w10"),
-    ]  # fmt: skip
-    out.print(table_of(("format", "what"), recipes, right=()))
+    out.print(table_of(("format", "what"), [*recipes, *SPELLINGS], right=()))
     return 0
 
 
@@ -209,7 +164,7 @@ def print_step(energies: Sequence[StepEnergy], table: PriceTable) -> None:
         out.print(f"- {escape(note)}")
 
 
-def _totals(energies: Sequence[StepEnergy], unit: str, factor: float) -> "Table":
+def _totals(energies: Sequence[StepEnergy], unit: str, factor: float) -> Table:
     columns = (
         "format", f"step, {unit}", f"array, {unit}", f"buffers, {unit}", f"DRAM, {unit}",
         "fJ per MAC", "time", "utilisation",
@@ -236,7 +191,7 @@ def _mid(energy: Interval, factor: float) -> str:
     return digits(energy.mid * factor)
 
 
-def _parts(energy: StepEnergy, unit: str, factor: float) -> "Table":
+def _parts(energy: StepEnergy, unit: str, factor: float) -> Table:
     """Mid energies of one format: components down, phases across."""
     phases = list(dict.fromkeys(phase for phase, _ in energy.parts))
     names = list(dict.fromkeys(name for _, name in energy.parts))

@@ -1,18 +1,21 @@
 """Command-line flags made from the fields of SweepConfig and RunConfig, one line of help each."""
 
 import argparse
+import sys
 from dataclasses import fields
 from typing import Any
 
 from ..runs.run_config import RunConfig
 from ..runs.sweep_config import SweepConfig
+from ..workload.catalog import OLD_NAME, TRAINED
 
 SWEEP_HELP = {
     "name": "name of the sweep (default: DATA-MODEL)",
     "out": "folder of the results (default: results/NAME)",
     "exponent_bits": "LNS exponent widths E: 7, a list 4,6,8, a range 4:8, or none (default: 4:8)",
     "gamma": "LNS steps per octave G: numbers, or auto = 2^(E-4), 16 octaves (default: auto)",
-    "formats": "baselines, see `lnsim formats`, or none (default: fp32,bf16,fp16,fp8,fp32-madam)",
+    "formats": "baselines, see `lnsim formats`, LNS by name such as e5g4-log, or none (default: "
+    "fp32,bf16,fp16,fp8,fp32-madam)",
     "seeds": "runs per configuration, with seeds 0, 1, ... (default: 3)",
     "optimiser": "of the LNS runs, one or a list (default: integer-madam)",
     "lr": "learning rate of the LNS runs (default: the optimiser's)",
@@ -25,7 +28,7 @@ SWEEP_HELP = {
 }
 TRAIN_HELP = {
     "format_overflow": "of float conversions: saturate or infinity (default: saturate to 8 bits)",
-    "format": "lns or a baseline, see `lnsim formats` (default: lns)",
+    "format": "lns, lns8, e5g4-log or the like, or a baseline, see `lnsim formats` (default: lns)",
     "exponent_bits": "LNS exponent width E (default: 7)",
     "gamma": "LNS steps per octave G (default: 2^(E-4), a range of 16 octaves)",
     "antilog_entries": "entries L of the antilog table (default: G)",
@@ -39,7 +42,7 @@ TRAIN_HELP = {
 }
 SHARED_HELP = {
     "data": "data set, see `lnsim data list` (default: digits)",
-    "model": "network: mlp, cnn or resnet18 (default: mlp)",
+    "model": f"network: {', '.join(TRAINED)} (default: mlp)",
     "epochs": "passes over the training images (default: 10)",
     "batch": "images per step (default: 64)",
     "schedule": "of the learning rate: cosine, constant or step (default: cosine)",
@@ -87,3 +90,9 @@ def given(args: argparse.Namespace, config: type[SweepConfig] | type[RunConfig])
     """Return the values of the flags that were given."""
     names = {item.name for item in fields(config)}
     return {name: value for name, value in vars(args).items() if name in names}
+
+
+def note_old_name(typed: str | None, meant: str) -> None:
+    """Say on stderr which network a spelling of 0.1 is taken for."""
+    if typed == OLD_NAME:
+        print(f"lnsim: note: model {typed} names two networks, read as {meant}", file=sys.stderr)

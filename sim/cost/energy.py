@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...lns.checks import require_kind
 from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
-from ..workload.workload import PHASES
 from .components import COMPONENTS, Part
 from .mac_source import get_mac_source
 from .step import StepCost
@@ -80,7 +80,7 @@ class StepEnergy:
             "mac_fj": self.mac_fj.as_dict(),
             "parts": [
                 {"phase": phase, "component": component, **_pj(self.parts[phase, component])}
-                for phase in PHASES
+                for phase in cost.cycles
                 for component in COMPONENTS
                 if (phase, component) in self.parts
             ],
@@ -113,7 +113,7 @@ class StepEnergy:
                     for component in COMPONENTS
                     for event, count in sorted(cost.parts.get((phase, component), {}).items())
                 ]
-                for phase in PHASES
+                for phase in cost.cycles
             },
         }
 
@@ -124,6 +124,8 @@ def _pj(part: Interval) -> dict[str, float]:
 
 def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:
     """Return the energy of a step; an event without a price raises ValueError naming it."""
+    require_kind("cost", cost, StepCost)
+    require_kind("table", table, PriceTable)
     return StepEnergy(cost, {key: price(events, table).total for key, events in cost.parts.items()})
 
 
@@ -155,7 +157,10 @@ class Comparison:
 
 
 def compare(this: StepEnergy, other: StepEnergy, table: PriceTable) -> Comparison:
-    """Return how `other` compares with `this`."""
+    """Return how `other` compares with `this`; the table is the one both are priced from."""
+    for name, energy in (("this", this), ("other", other)):
+        require_kind(name, energy, StepEnergy)
+    require_kind("table", table, PriceTable)
     a, b = this.total, other.total
     gap = difference(this.cost.events(), other.cost.events(), table)
     return Comparison(

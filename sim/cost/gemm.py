@@ -6,11 +6,11 @@ from ...lns.accumulator import Accumulator
 from ...lns.datapath import AnyDatapath, Datapath
 from ...lns.format import LNSFormat
 from ...lns.mx_format import AnyFormat
-from ..events.mx_mac import word_bits
 from ..machine.machine import Machine
 from ..machine.systolic import GemmCost
 from ..recipes.recipe import Recipe
 from ..workload.workload import Gemm
+from .components import word_bits
 from .tiling import Tiling, Widths, array_cost, find_tiling
 
 

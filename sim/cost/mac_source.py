@@ -14,7 +14,8 @@ from ...lns.checks import require_choice
 from ...lns.datapath import AnyDatapath, Datapath
 from ...lns.format import FloatFormat, LNSFormat
 from ...lns.mx_format import AnyFormat
-from ..events.mac import Event, Events, gemm_events
+from ..events.event import Event, Events
+from ..events.mac import gemm_events
 from ..prices.table import Interval, PriceTable
 from ..workload.workload import Workload
 

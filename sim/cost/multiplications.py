@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..events.mac import update_events
+from ..events.update import update_events
 from ..recipes.recipe import Recipe
-from ..workload.workload import PHASES, Workload
+from ..workload.workload import Workload
 from .gemm import LayerCost
 from .mac_source import get_mac_source
 
@@ -18,8 +18,9 @@ def count_multiplications(
 
     Divisions, roots and exponentials are not among them: the events of a step list those.
     """
-    found: dict[tuple[str, str], dict[str, int]] = {(phase, "array"): {} for phase in PHASES[:3]}
-    found |= {(phase, "vector unit"): {} for phase in PHASES}
+    phases = recipe.rule.phases
+    found: dict[tuple[str, str], dict[str, int]] = {(phase, "array"): {} for phase in phases[:-1]}
+    found |= {(phase, "vector unit"): {} for phase in phases}
     count_macs = get_mac_source("components").events
     for layer in layers:
         gemm = layer.gemm
@@ -33,7 +34,12 @@ def count_multiplications(
         if n:
             causes = found[op.phase, "vector unit"]
             causes[op.name] = causes.get(op.name, 0) + n
-    update = update_events(recipe.optimiser, workload.parameters, recipe.update)
+    update = update_events(
+        recipe.optimiser,
+        workload.parameters,
+        recipe.update,
+        tensors=workload.parameter_tensors,
+    )
     n = sum(count for event, count in update.items() if event.kind == "float_multiply")
     if n:
         found["update", "vector unit"][recipe.optimiser] = n

@@ -22,20 +22,24 @@ from ...lns.checks import require_kind
 from ...lns.datapath import AnyDatapath
 from ...lns.format import FloatFormat, Format, LNSFormat
 from ...lns.mx_format import AnyFormat
-from ..events.mac import (
-    STATE_WORDS,
-    Event,
-    Events,
-    add_events,
-    encode_events,
-    update_events,
-    vector_events,
-)
-from ..events.mx_mac import code_copies, whole_bits, word_bits
+from ..events.encode import encode_events
+from ..events.event import Event, Events, add_events
+from ..events.update import update_events
+from ..events.vector import vector_events
 from ..machine.machine import Machine
 from ..recipes.recipe import Recipe
-from ..workload.workload import PHASES, Tensor, VectorOp, Workload
-from .components import Part, add, add_again, add_dram, in_order, sram_events
+from ..workload.workload import Tensor, VectorOp, Workload
+from .components import (
+    Part,
+    add,
+    add_again,
+    add_dram,
+    code_copies,
+    in_order,
+    sram_events,
+    whole_bits,
+    word_bits,
+)
 from .gemm import LayerCost, ceil_div, cost_gemm
 from .mac_source import MacSource, get_mac_source
 from .multiplications import count_multiplications
@@ -128,7 +132,7 @@ def cost_step(
         recipe=recipe,
         mac_prices=mac_prices,
         layers=layers,
-        parts=in_order(parts),
+        parts=in_order(parts, recipe.rule.phases),
         cycles=_cycles(layers, parts, workload, machine, recipe, copies),
         multiplications=count_multiplications(layers, workload, recipe),
     )
@@ -239,16 +243,18 @@ def _add_vector(parts: dict[Part, Events], op: VectorOp, machine: Machine) -> No
 def _add_update(
     parts: dict[Part, Events], workload: Workload, machine: Machine, recipe: Recipe
 ) -> None:
-    n, rule = workload.parameters, recipe.optimiser
+    n, rule = workload.parameters, recipe.rule
     if not n:
         return
-    add(parts, "update", "vector unit", update_events(rule, n, recipe.update, machine.vector.fmt))
-    if recipe.update is not None and rule != "integer-madam":  # which works on the codes
+    unit, tensors = machine.vector.fmt, workload.parameter_tensors
+    events = update_events(rule.name, n, recipe.update, unit, tensors)
+    add(parts, "update", "vector unit", events)
+    if recipe.update is not None and rule.stores != "code":  # which works on the codes
         add(parts, "update", "conversion", encode_events(recipe.update, n))
     gradient, vector = recipe.gradient or machine.vector.fmt, machine.vector.fmt
     coded = sum(tensor.elements for tensor in workload.tensors if tensor.role == "gradient")
     gradients = min(coded, n) * gradient.bits + max(n - coded, 0) * vector.bits
-    moved = STATE_WORDS[rule] * machine.vector.fmt.bits + stored_format(recipe, machine).bits
+    moved = rule.state_words * machine.vector.fmt.bits + stored_format(recipe, machine).bits
     add_dram(parts, "update", machine, n * moved + gradients, n * moved)
 
 
@@ -261,7 +267,8 @@ def _cycles(
     copies: Mapping[Tensor, int],
 ) -> dict[str, Cycles]:
     """Cycles by phase. DRAM traffic that no GEMM waits for is the vector unit's."""
-    work = dict.fromkeys(PHASES, 0)
+    phases = recipe.rule.phases
+    work = dict.fromkeys(phases, 0)
     for op in workload.vector:
         work[op.phase] += op.operations
     for tensor in workload.tensors:
@@ -271,7 +278,7 @@ def _cycles(
     update = parts.get(("update", "vector unit"), {})
     work["update"] += sum(update.values())
     found = {}
-    for phase in PHASES:
+    for phase in phases:
         own = [layer for layer in layers if layer.gemm.phase == phase]
         dram = parts.get((phase, "dram"), {})
         bits = sum(dram.values()) - sum(layer.dram_bits for layer in own)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...lns.checks import require_choice
+from ..checks import require_name
 from ..files.assets import ASSETS
 from .catalog import DATASETS, DatasetInfo
 
@@ -197,7 +197,7 @@ def load_data(
     Raises ValueError for an unknown name, DataNotFoundError (with the command that gets it) where
     the set is not on this machine, DataCorruptError for a file with other contents.
     """
-    info = registry[require_choice("data", name, registry)]
+    info = registry[require_name("data", name, registry)]
     folder = locate(info, environ)
     (train_x, train_y), (test_x, test_y) = read_folder(folder, info)
     return Dataset(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...lns.checks import require_choice
+from ..checks import require_name
 from .catalog import DATASETS, DatasetInfo
 from .datasets import DataCorruptError, find_file, home, read_folder, verify
 
@@ -186,7 +186,7 @@ def fetch(
     Raises ValueError for an unknown name, FetchError for a missing tool, a failed download or an
     archive with other contents, DataCorruptError for a file with other contents.
     """
-    info = registry[require_choice("data", name, registry)]
+    info = registry[require_name("data", name, registry)]
     if name not in archives:
         raise FetchError(f"{name} comes with lnsim, there is nothing to fetch")
     target = (root or home()) / name

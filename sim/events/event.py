@@ -1,9 +1,21 @@
-"""One kind of work with its width and detail, and counts of it: what prices are asked for."""
+"""What a step does, as counted events: the interface between training and its cost.
+
+An `Event` names one kind of work, its width and a detail; a mapping Event -> count is all that
+prices (and a machine model) need to know. The hardware counted: multiply-accumulates (mac.py), a
+conversion unit (encode.py), a vector unit (vector.py), which does the update (update.py). Words
+that move are counted by cost/step.py, from a machine's memories.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...lns.format import FloatFormat
+
+NOT_COUNTED = (
+    "Not counted: evaluation, random numbers (dropout), control, clock tree, leakage and idle "
+    "time, the network between processing elements. Words handed from one operation of the vector "
+    "unit to the next cost nothing."
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

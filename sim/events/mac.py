@@ -1,31 +1,18 @@
-"""What a step does, as counted events: the interface between training and its cost.
+"""What the multiply-accumulates of a GEMM do: one two-stage unit per lane.
 
-An `Event` names one kind of work, its width and a detail; a mapping Event -> count is all that
-energy.py (and a machine model) needs to know. The hardware counted is one two-stage
-multiply-accumulate unit per lane, a conversion unit, an on-chip buffer, a DRAM and an fp32 vector
-unit for the update. Every count is of what ran, products by zero included.
-
-Words that move are no matter of this file: step_cost.py counts them, from a machine's memories.
+Every count is of what ran, products by zero included.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
-from ...lns.checks import require_choice, require_int
+from ...lns.checks import require_int
 from ...lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath
-from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
+from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ...lns.mx_format import AnyFormat, MXFormat
 from .event import Event, Events, add_events, float_multiply
 from .log_mac import log_events
 from .mx_mac import mx_events
-
-RULES = ("sgd", "adamw", "madam", "integer-madam", "lns-madam")
-
-NOT_COUNTED = (
-    "Not counted: evaluation, random numbers (dropout), control, clock tree, leakage and idle "
-    "time, the network between processing elements. Words handed from one operation of the vector "
-    "unit to the next cost nothing."
-)
 
 
 def gemm_events(
@@ -183,90 +170,3 @@ def _count(events: Events, kinds: Iterable[str]) -> int:
 
 def _by(first: int, second: int) -> str:
     return f"{first}x{second}"
-
-
-def encode_events(fmt: AnyFormat, elements: int, source: Format = FP32) -> Events:
-    """Return the events of converting `elements` numbers of `source` into codes of `fmt`.
-
-    encode (from fp32): detail `gamma=8`, `float` or `int`, of MX the element's; none for fp32
-    itself, which is the vector unit's format. requantise (LNS code to LNS code): an exponent
-    addition with rounding.
-    """
-    require_int("elements", elements, 0, 1 << 50)
-    events: Events = {}
-    fmt = fmt.element if isinstance(fmt, MXFormat) else fmt
-    if isinstance(source, LNSFormat) and isinstance(fmt, LNSFormat):
-        wide = max(source.exponent_bits, fmt.exponent_bits) + 1
-        events[Event("requantise", wide)] = elements
-    elif isinstance(fmt, LNSFormat):
-        events[Event("encode", fmt.bits, f"gamma={fmt.gamma}")] = elements
-    elif isinstance(fmt, IntFormat):
-        events[Event("encode", fmt.bits, "int")] = elements
-    elif fmt.bits < FP32.bits:
-        events[Event("encode", fmt.bits, "float")] = elements
-    return {event: count for event, count in events.items() if count}
-
-
-# Arithmetic per element, in the vector unit's format; formulas in update_events.
-_UPDATE: dict[str, dict[str, int]] = {
-    "sgd": {"multiply": 2, "add": 2},
-    "adamw": {"multiply": 9, "add": 4, "divide": 1, "sqrt": 1},
-    "madam": {"multiply": 6, "add": 1, "divide": 1, "sqrt": 1, "exp": 1, "compare": 3},
-    "lns-madam": {
-        "multiply": 6, "add": 1, "divide": 1, "sqrt": 1, "exp": 1, "compare": 3, "round": 1,
-    },
-    "integer-madam": {"multiply": 5, "add": 1, "divide": 1, "sqrt": 1, "compare": 2, "round": 1},
-}  # fmt: skip
-STATE_WORDS = {"sgd": 1, "adamw": 2, "madam": 1, "lns-madam": 1, "integer-madam": 1}
-
-
-def vector_events(arithmetic: Mapping[str, int], fmt: FloatFormat) -> Events:
-    """Return the events of counted arithmetic on a unit of format `fmt`.
-
-    Kinds: multiply, add, compare, divide, sqrt, exp, log, round (to an integer). A logarithm is
-    priced as an exponential: both are a table and a short polynomial.
-    """
-    kinds = {
-        "multiply": float_multiply(fmt, fmt),
-        "add": Event("float_add", fmt.bits, fmt.name),
-        "compare": Event("compare", fmt.bits),
-        "divide": Event("float_div_sqrt", fmt.bits, "divide"),
-        "sqrt": Event("float_div_sqrt", fmt.bits, "sqrt"),
-        "exp": Event("float_exp", fmt.bits),
-        "log": Event("float_exp", fmt.bits),
-        "round": Event("float_to_int", fmt.bits),
-    }
-    events: Events = {}
-    for kind, count in arithmetic.items():
-        if count:
-            events[kinds[kind]] = events.get(kinds[kind], 0) + count
-    return events
-
-
-def update_events(
-    rule: str, elements: int, update_fmt: Format | None, unit: FloatFormat = FP32
-) -> Events:
-    """Return the events of one optimiser step over `elements` weights, on a vector unit of `unit`.
-
-    update_fmt: format the weight is stored in between steps; None: a master copy in the
-    unit's format. Per
-    element, with b1, b2, lr and the bias corrections as scalars:
-    sgd: m = mu m + g; w -= lr m (2 multiplies, 2 adds; state m).
-    adamw: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w = (1 - lr wd) w - lr (c1 m) /
-    (sqrt(c2 v) + eps) (2 + 3 + 4 multiplies, 4 adds, divide, sqrt; state m and v).
-    madam: v as above; u = clamp(g / sqrt(c2 v)); w *= exp(-lr u sign w); clamp |w| (3 + 1 + 1 + 1
-    multiplies, 1 add, divide, sqrt, exp, 3 compares; state v).
-    lns-madam: the same with u rounded to an integer.
-    integer-madam: v and u as above; e -= round(lr_factor u) sign w, clamped: 5 multiplies, 1 add,
-    divide, sqrt, 2 compares, a rounding; then an addition and two compares on the exponent's
-    width. The format must be an LNSFormat. State v. STATE_WORDS: words of state per element.
-    """
-    require_choice("rule", rule, RULES)
-    require_int("elements", elements, 0, 1 << 50)
-    per_element = vector_events(_UPDATE[rule], unit)
-    if rule == "integer-madam":
-        if not isinstance(update_fmt, LNSFormat):
-            raise ValueError(f"update_fmt must be an LNSFormat for {rule}, got {update_fmt!r}")
-        width = update_fmt.exponent_bits + 1
-        per_element |= {Event("exponent_add", width): 1, Event("compare", width): 2}
-    return {event: count * elements for event, count in per_element.items() if elements}

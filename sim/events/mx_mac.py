@@ -1,4 +1,4 @@
-"""What a multiply-accumulate of MX blocks does, and what their scales add to words.
+"""What a multiply-accumulate of MX blocks does.
 
 The unit is that of a small float with a float accumulator. Each operand's scale comes with its
 elements; the two are added and the sum is added to the product's exponent, both for every product:
@@ -6,17 +6,9 @@ the k of a convolution walks from block to block, so that nothing is kept for a 
 element has no exponent: its product enters the accumulator's alignment with the scales' sum alone.
 """
 
-import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from ...lns.format import FloatFormat, IntFormat
-from ...lns.mx_format import SCALE_BITS, AnyFormat, MXFormat
+from ...lns.mx_format import SCALE_BITS, MXFormat
 from .event import Event, Events, float_multiply
-
-if TYPE_CHECKING:
-    from ..recipes.recipe import Recipe
-    from ..workload.workload import Tensor, Workload
 
 _SCALES_BITS = SCALE_BITS + 1  # the sum of two scales
 _EXPONENT_BITS = SCALE_BITS + 2  # with the elements' own exponents, which are far smaller
@@ -50,39 +42,3 @@ def mx_events(accumulator: FloatFormat, a: MXFormat, b: MXFormat, outputs: int, 
         Event("float_add", accumulator.bits, accumulator.name): products,
         Event("register_bits"): products * clocked + outputs * scales,
     }
-
-
-def word_bits(fmt: AnyFormat) -> float:
-    """Bits a number takes in memory: of MX with its share of a full block's scale, 8.25 for 8."""
-    return fmt.stored_bits if isinstance(fmt, MXFormat) else fmt.bits
-
-
-def whole_bits(words: int, bits: float) -> int:
-    """Bits of so many words, up to a whole one."""
-    return math.ceil(words * bits)
-
-
-def code_copies(workload: "Workload", recipe: "Recipe") -> Mapping["Tensor", int]:
-    """Return how often each encoded tensor's codes are made: once, but for MX formats.
-
-    Those take a copy for each axis the GEMMs contract the tensor along. Blocks lie along the
-    contracted axis, and an activation that is kept for the backward pass is contracted along
-    another one there, a weight in its input gradient, an error in one product for the input and one
-    for the weight.
-    """
-    found = dict.fromkeys(workload.tensors, 1)
-    if not isinstance(recipe.weight, MXFormat):  # operands are all in blocks or none is
-        return found
-    phases: dict[tuple[str, str], list[str]] = {}
-    for gemm in workload.gemms:
-        for role in {gemm.a_role, gemm.b_role}:
-            phases.setdefault((gemm.layer, role), []).append(gemm.phase)
-    for tensor in workload.tensors:
-        own = phases.get((tensor.layer, tensor.role), [])
-        if tensor.role == "activation":
-            found[tensor] = 1 + tensor.kept
-        elif tensor.role == "weight":
-            found[tensor] = max(len(set(own)), 1)
-        elif tensor.role == "error":  # between two activations (attention): two of one phase
-            found[tensor] = min(max(len(own), 1), 2)
-    return found

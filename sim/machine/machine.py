@@ -12,6 +12,7 @@ from typing import Any
 
 from ...lns.checks import require_choice, require_int
 from ...lns.format import FORMATS, FP32, FloatFormat, get_format
+from ..checks import require_name
 from ..files.assets import ASSETS
 from ..files.paths import require_plain_name
 from ..files.structured import read_values
@@ -276,7 +277,7 @@ def get_machine(name: str) -> Machine:
         raise TypeError(f"machine must be text, got {name!r}")
     if Path(name).suffix in (".toml", ".yaml", ".yml"):
         return Machine.load(Path(name))
-    return _shipped(require_choice("machine", name, machine_names()))
+    return _shipped(require_name("machine", name, machine_names()))
 
 
 @lru_cache(maxsize=16)

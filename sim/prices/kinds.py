@@ -6,7 +6,7 @@ shared by two configurations stays shared when they are compared (energy.differe
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..events.mac import Event
+from ..events.event import Event
 
 Key = tuple[str, int, str]  # kind, bits, detail of a row
 Weights = dict[Key, float]

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from ...lns.checks import require_choice
-from ..events.mac import Event
+from ..events.event import Event
 from ..files.structured import read_text, read_values
 from ..machine.machine import Machine
 from .rows import read_row, read_rows, unique

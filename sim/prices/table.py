@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
 
-from ..events.mac import Event
+from ..events.event import Event
 from ..files.assets import ASSETS
 from .kinds import RULES, Key, Rows, Weights, add_weights
 

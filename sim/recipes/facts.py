@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from ...lns.checks import require_choice
+from ...lns.datapath import Datapath
 from ...lns.format import FORMATS, FloatFormat, IntFormat, LNSFormat
 from ...lns.mx_format import MX_FORMATS, SCALE_BIAS, SCALE_BITS, AnyFormat, MXFormat
-from .recipe import RECIPES, get_recipe
+from .catalog import RECIPES
+from .names import LNS, fields_of, get_recipe
 
 ZOO: dict[str, AnyFormat] = {**FORMATS, **MX_FORMATS}
 
@@ -45,9 +46,23 @@ def worst_error(fmt: AnyFormat) -> float | None:
     return None
 
 
+def number_format(name: str) -> AnyFormat | None:
+    """Return the number format called `name`, of ZOO or LNS's eEgG; None for a recipe.
+
+    An unknown name raises ValueError with the known ones.
+    """
+    if name in ZOO:
+        return ZOO[name]
+    said = fields_of(name, ZOO)
+    widths = {"format", "exponent_bits", "gamma"}
+    return get_recipe(name).weight if set(said) == widths else None
+
+
 def facts(name: str) -> Facts:
-    """Return what is worth knowing of the format called `name`."""
-    fmt = ZOO[require_choice("format", name, ZOO)]
+    """Return what is worth knowing of the number format called `name`; else ValueError."""
+    fmt = number_format(name)
+    if fmt is None:
+        raise ValueError(f"format must be a number format, got the recipe {name}")
     error = worst_error(fmt)
     smallest, largest, octaves = _range(fmt)
     return Facts(
@@ -132,11 +147,11 @@ def _overflow(fmt: AnyFormat) -> str:
 
 def details(name: str) -> list[tuple[str, str]]:
     """Return (what, value) pairs of a format or recipe; an unknown name lists the known ones."""
-    name = "lns8" if name == "lns" else name  # the recipe's name in `train --format`
-    require_choice("format", name, {*ZOO, *RECIPES})
     rows: list[tuple[str, str]] = []
-    if name in ZOO:
-        fact, fmt = facts(name), ZOO[name]
+    name = "lns8" if name == LNS else name
+    fmt = number_format(name)
+    if fmt is not None:
+        fact = facts(name)
         rows += [
             ("number format", fact.kind),
             ("bits", f"{fact.bits:g}"),
@@ -151,7 +166,7 @@ def details(name: str) -> list[tuple[str, str]]:
         if isinstance(fmt, MXFormat):
             low, high = fmt.min_scale - SCALE_BIAS, SCALE_BIAS
             rows.append(("with the scale", f"2^{low} to {fact.largest} * 2^{high}"))
-    if name in RECIPES:
+    if name in RECIPES or name not in ZOO:
         recipe = get_recipe(name)
         rows += [
             ("training recipe", recipe.description),
@@ -159,4 +174,8 @@ def details(name: str) -> list[tuple[str, str]]:
             ("scaling", recipe.scaling),
             ("overflow", recipe.overflow_rule),
         ]
+        if isinstance(recipe.datapath, Datapath) and fmt is None:
+            sums = recipe.datapath.accumulator
+            how = f"log {recipe.datapath.variant}" if sums.style == "log" else sums.style
+            rows.append(("accumulator", f"style {how}, {sums.bits} bits"))
     return rows

@@ -1,53 +1,20 @@
 """Who uses which format when training: formats by role, the datapath, the optimiser."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from ...lns.checks import require_choice
-from ...lns.datapath import (
-    Accumulator,
-    Antilog,
-    AnyDatapath,
-    Datapath,
-    FloatDatapath,
-    IntDatapath,
-)
-from ...lns.format import (
-    BF16,
-    FP8_E4M3,
-    FP8_E5M2,
-    FP16,
-    FP32,
-    INT8,
-    LNS16_UPDATE,
-    FloatFormat,
-    Format,
-    IntFormat,
-    LNSFormat,
-)
-from ...lns.mx_format import MX_FORMATS, AnyFormat, MXFormat
-from ..checks import require_format, require_positive, require_text
-from ..events.mac import RULES
-from .mx_recipe import check_blocks
+from ...lns.datapath import Accumulator, Antilog, AnyDatapath, Datapath, FloatDatapath
+from ...lns.format import LNS16_UPDATE, FloatFormat, Format, IntFormat, LNSFormat
+from ...lns.mx_format import AnyFormat, MXFormat
+from ..checks import require_format, require_name, require_positive, require_text
+from ..rules.rule import RULES, Rule, get_rule
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
-OPTIMISERS = RULES  # each has its update priced
 SCALINGS = ("amax", "none")
 INITIAL_EXPONENTS = ("network", "uniform")
 ZERO_STARTS = ("frozen", "normal")
-
-# For short runs with the cosine schedule: the best of a grid on 10,000 held-out training images of
-# Fashion-MNIST, MLP, fp32, 4 epochs (bench/choose_lr.py). Madam's authors start at 0.01 for 300
-# epochs; PyTorch's AdamW default is 0.001.
-DEFAULT_LR = {
-    "sgd": 0.1,  # with momentum 0.9: the CIFAR baseline of Madam's repository, not tuned
-    "adamw": 0.004,
-    "madam": 0.06,
-    "integer-madam": 0.06,  # effective: lr_factor = lr * gamma / ln 2 steps of the stored lattice
-    "lns-madam": 1.0 / 16.0,  # octaves per unit of u, not tuned; the published default is 1/128
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +56,13 @@ class Recipe:
             raise TypeError(
                 f"datapath must be a Datapath, FloatDatapath or IntDatapath, got {self.datapath!r}"
             )
-        require_choice("optimiser", self.optimiser, OPTIMISERS)
+        require_name("optimiser", self.optimiser, RULES)
         require_choice("scaling", self.scaling, SCALINGS)
         require_choice("initial_exponents", self.initial_exponents, INITIAL_EXPONENTS)
         require_choice("zero_start", self.zero_start, ZERO_STARTS)
         object.__setattr__(self, "p_scale", require_positive("p_scale", self.p_scale))
         family = _family(self.datapath)
-        check_blocks({role: getattr(self, role) for role in ROLES}, self.datapath, self.scaling)
+        _check_blocks({role: getattr(self, role) for role in ROLES}, self.datapath, self.scaling)
         for role in ("weight", "activation", "error"):
             fmt = getattr(self, role)
             if not isinstance(fmt, (family, MXFormat)):
@@ -105,18 +72,23 @@ class Recipe:
                 )
         if self.scaling == "amax" and family is LNSFormat:
             raise ValueError("scaling must be none for LNS, whose offset is always per tensor")
-        if self.optimiser in ("integer-madam", "lns-madam") and not (
+        if self.rule.lns_update and not (
             isinstance(self.update, LNSFormat) and not self.update.zero
         ):
             raise ValueError(
                 f"update must be an LNSFormat with zero=False for {self.optimiser}, "
                 f"got {self.update!r}"
             )
-        if self.optimiser == "integer-madam" and family is not LNSFormat:
+        if self.rule.stores == "code" and family is not LNSFormat:
             raise ValueError(
-                "optimiser must not be integer-madam without an LNS datapath: its weights are "
+                f"optimiser must not be {self.optimiser} without an LNS datapath: its weights are "
                 f"requantised exponents, got {self.weight!r}"
             )
+
+    @property
+    def rule(self) -> Rule:
+        """What is known of the optimiser."""
+        return get_rule(self.optimiser)
 
     @property
     def overflow_rule(self) -> str:
@@ -134,6 +106,37 @@ class Recipe:
         else:
             total = f"{accumulator.bits}-bit accumulator {accumulator.overflow}s"
         return "; ".join([*parts, total])
+
+
+def _check_blocks(
+    formats: Mapping[str, AnyFormat | None], datapath: AnyDatapath, scaling: str
+) -> None:
+    """Refuse MX formats where they have no meaning; formats: by role.
+
+    Weight, activation and error are all MX, of float elements or of integers, or none is. Their
+    products need a float accumulator: the scales change along a sum. Gradients and stored weights
+    belong to no product, so that their blocks would have no axis. Raises ValueError.
+    """
+    for role in ("gradient", "update"):
+        fmt = formats[role]
+        if isinstance(fmt, MXFormat):
+            raise ValueError(f"{role} must not be in blocks, which need a product, got {fmt.name}")
+    operands = [formats[role] for role in ("weight", "activation", "error")]
+    blocks = [fmt for fmt in operands if isinstance(fmt, MXFormat)]
+    if not blocks:
+        return
+    names = ", ".join(str(getattr(fmt, "name", fmt)) for fmt in operands)
+    if len(blocks) < len(operands):
+        raise ValueError(f"weight, activation and error must all be in blocks or none, got {names}")
+    if len({isinstance(fmt.element, IntFormat) for fmt in blocks}) > 1:
+        raise ValueError(f"elements must be all floats or all integers, got {names}")
+    if not isinstance(datapath, FloatDatapath) or not isinstance(datapath.accumulator, FloatFormat):
+        raise ValueError(
+            "datapath must be a FloatDatapath with a float accumulator for blocks, whose scales "
+            f"change along a sum, got {datapath!r}"
+        )
+    if scaling != "none":
+        raise ValueError(f"scaling must be none for blocks, which have their own, got {scaling!r}")
 
 
 def _family(datapath: AnyDatapath) -> type[LNSFormat] | type[FloatFormat] | type[IntFormat]:
@@ -163,11 +166,11 @@ def lns_recipe(
     the 16-bit E=15, gamma=2048 of LNS-Madam where the optimiser stores codes, else an fp32 master.
     """
     fmt = LNSFormat(exponent_bits, gamma)
-    require_choice("optimiser", optimiser, OPTIMISERS)
+    require_name("optimiser", optimiser, RULES)
     require_format("update", update, optional=True)
     antilog = Antilog() if antilog is None else antilog
     accumulator = Accumulator() if accumulator is None else accumulator
-    if update is None and optimiser in ("integer-madam", "lns-madam"):
+    if update is None and get_rule(optimiser).lns_update:
         update = LNS16_UPDATE
     stored = "fp32 master weights" if update is None else f"weights stored as {update.name}"
     return Recipe(
@@ -183,93 +186,6 @@ def lns_recipe(
     )
 
 
-def _fp8() -> Recipe:
-    return Recipe(
-        name="fp8",
-        weight=FP8_E4M3,
-        activation=FP8_E4M3,
-        error=FP8_E5M2,
-        gradient=None,
-        update=None,
-        datapath=FloatDatapath(FP32),
-        optimiser="adamw",
-        scaling="amax",
-        description="E4M3 weights and activations, E5M2 errors, a power-of-two scale per tensor, "
-        "fp32 accumulator, fp32 master weights",
-    )
-
-
-def _plain(fmt: FloatFormat, scaling: str, note: str) -> Recipe:
-    return Recipe(
-        name=fmt.name,
-        weight=fmt,
-        activation=fmt,
-        error=fmt,
-        gradient=None if fmt == FP32 else fmt,
-        update=None,
-        datapath=FloatDatapath(FP32),
-        optimiser="adamw",
-        scaling=scaling,
-        description=f"{fmt.name} in the GEMMs, {note}, fp32 accumulator, fp32 master weights",
-    )
-
-
-def _int8() -> Recipe:
-    return Recipe(
-        name="int8",
-        weight=INT8,
-        activation=INT8,
-        error=INT8,
-        gradient=None,
-        update=None,
-        datapath=IntDatapath(),
-        optimiser="adamw",
-        scaling="amax",
-        description="int8 with a power-of-two scale per tensor, 32-bit accumulator, fp32 masters",
-    )
-
-
-def _blocks(fmt: MXFormat) -> Recipe:
-    return Recipe(
-        name=fmt.name,
-        weight=fmt,
-        activation=fmt,
-        error=fmt,
-        gradient=None,
-        update=None,
-        datapath=FloatDatapath(FP32),
-        optimiser="adamw",
-        description=f"blocks of {fmt.block} {fmt.element.name} along the contracted axis, "
-        "fp32 accumulator, fp32 master weights",
-    )
-
-
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "lns8": lns_recipe,
-    "fp32": lambda: _plain(FP32, "none", "no scaling"),
-    "bf16": lambda: _plain(BF16, "none", "no scaling"),
-    "fp16": lambda: _plain(FP16, "amax", "a power-of-two scale per tensor"),
-    "fp8": _fp8,
-    "fp8-no-master": lambda: replace(
-        _fp8(),
-        name="fp8-no-master",
-        update=FP8_E4M3,
-        description="as fp8, the weight stored between steps as scaled E4M3",
-    ),
-    "fp8-fixed": lambda: replace(
-        _fp8(),
-        name="fp8-fixed",
-        datapath=FloatDatapath(Accumulator()),
-        description="as fp8, with LNS's fixed-point accumulator (24 bits, guard 4)",
-    ),
-    "int8": _int8,
-    **{name: partial(_blocks, fmt) for name, fmt in MX_FORMATS.items()},
-    "fp32-madam": lambda: replace(
-        _plain(FP32, "none", "no scaling"), name="fp32-madam", optimiser="madam"
-    ),
-}
-
-
 def with_overflow(recipe: Recipe, rule: str) -> Recipe:
     """Return `recipe` with the overflow rule of its float conversions replaced.
 
@@ -277,8 +193,7 @@ def with_overflow(recipe: Recipe, rule: str) -> Recipe:
     Raises ValueError for a recipe without float formats.
     """
     require_choice("format_overflow", rule, ("infinity", "saturate"))
-    roles = ("weight", "activation", "error", "gradient", "update")
-    formats = {role: getattr(recipe, role) for role in roles}
+    formats = {role: getattr(recipe, role) for role in ROLES}
     floats = {n: f for n, f in formats.items() if isinstance(f, FloatFormat)}
     if not floats:
         raise ValueError(f"format_overflow must be left out for {recipe.name}, got {rule!r}")
@@ -286,6 +201,8 @@ def with_overflow(recipe: Recipe, rule: str) -> Recipe:
     return replace(recipe, **changed)
 
 
-def get_recipe(name: str) -> Recipe:
-    """Return the recipe called `name`; an unknown name raises ValueError listing the known ones."""
-    return RECIPES[require_choice("recipe", name, RECIPES)]()
+def multiplying(recipe: Recipe) -> Recipe:
+    """Return an LNS recipe; ValueError where its accumulator is too narrow for its products."""
+    if isinstance(recipe.datapath, Datapath) and isinstance(recipe.weight, LNSFormat):
+        recipe.datapath.resolve(recipe.weight, recipe.weight)
+    return recipe

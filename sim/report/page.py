@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.catalog import DATASETS
-from ..events.mac import NOT_COUNTED
+from ..events.event import NOT_COUNTED
 from ..files.assets import ASSETS
 from ..files.paths import inside, write_atomic
 from ..prices.kinds import RULE_TEXT

@@ -14,8 +14,9 @@ from ...lns.checks import require_choice
 from ...lns.codec import decode
 from ...lns.format import FloatFormat, LNSFormat
 from ...lns.mx_format import AnyFormat, MXFormat
-from ..recipes.facts import ZOO, facts
-from ..recipes.recipe import ROLES, get_recipe
+from ..recipes.facts import ZOO, facts, number_format
+from ..recipes.names import get_recipe
+from ..recipes.recipe import ROLES
 from .sweep_plot import LNS_LOOKS, STYLE, round_ticks
 
 #: what can be written, with the metadata left out that changes with time and version
@@ -80,10 +81,15 @@ def picture_kind(path: Path, name: str) -> str:
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
         raise ValueError(f"plot must end in .pdf, .png or .svg, got {path}")
-    if name not in ZOO:
-        recipe = get_recipe("lns8" if name == "lns" else name)
+    if number_format(name) is None:
+        recipe = get_recipe(name)
         used = [fmt for role in ROLES if (fmt := getattr(recipe, role)) is not None]
-        names = [min((n for n, known in ZOO.items() if known == fmt), key=len) for fmt in used]
+        names = [
+            min(
+                (n for n, known in ZOO.items() if known == fmt), key=len, default=name.split("-")[0]
+            )
+            for fmt in used
+        ]
         known = " or ".join(dict.fromkeys(names))
         raise ValueError(
             f"plot must be of a number format, such as the recipe's {known}, got the recipe {name}"
@@ -103,7 +109,9 @@ def precision_picture(name: str, kind: str = "png", dpi: int = 160) -> bytes:
     sideways only. The same input gives the same bytes.
     """
     metadata = KINDS[require_choice("kind", kind, KINDS)]
-    fmt = ZOO[require_choice("format", name, ZOO)]
+    fmt = number_format(name)
+    if fmt is None:
+        raise ValueError(f"format must be a number format, got the recipe {name}")
     x, error = worst_errors(fmt)
     with mpl.rc_context({**STYLE, "svg.hashsalt": "lnsim"}):
         figure = Figure(figsize=(8.0, 4.2), layout="constrained")

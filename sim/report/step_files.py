@@ -8,7 +8,7 @@ from typing import Any
 from ..cost.components import COMPONENTS
 from ..cost.energy import StepEnergy, compare, price_notes
 from ..cost.gemm import LayerCost
-from ..events.mac import NOT_COUNTED
+from ..events.event import NOT_COUNTED
 from ..files.paths import inside, require_folder, write_atomic
 from ..prices.sources import ert_text
 from ..prices.table import PriceTable

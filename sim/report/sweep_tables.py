@@ -9,7 +9,7 @@ from fractions import Fraction
 from statistics import fmean, stdev
 from typing import Any
 
-from ..events.mac import Event
+from ..events.event import Event
 from ..prices.table import GROUPS, ZERO, Interval, PriceTable, rank_events
 from ..runs.store import Record
 

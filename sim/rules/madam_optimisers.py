@@ -1,4 +1,8 @@
-"""Madam as torch optimisers: thin shells around the rules of `madam`."""
+"""Madam as torch optimisers: thin shells around the rules of `madam`.
+
+`madam`, `lns_madam` and `integer_madam` are what `Rule.make` names: an optimiser over a converted
+model, whose layers may have recipes of their own.
+"""
 
 import copy
 import math
@@ -14,8 +18,7 @@ from ...kernels import EncodeCounts, move_codes
 from ...lns.checks import NonFiniteError, require_kind
 from ...lns.format import LNSFormat
 from ..checks import require_positive
-from ..training.convert import mapped_layers
-from ..training.linear import Mapped
+from .coded import CodedTensor, CodeHolder, Settings, trained_codes
 from .madam import (
     lns_madam_update,
     madam_direction,
@@ -134,13 +137,47 @@ class LNSMadam(_FloatMadam):
         super().__init__(params, lr, p_scale, g_bound, beta2)
 
 
+def _float_groups(model: nn.Module, recipe: Settings, lr: float) -> list[dict[str, Any]]:
+    """The trained float Parameters by p_scale: their layer's recipe's, else that of `recipe`."""
+    scales = {
+        id(parameter): module.recipe.p_scale
+        for module in model.modules()
+        if isinstance(module, CodeHolder)
+        for parameter in module.parameters(recurse=False)
+    }
+    groups: dict[float, list[Tensor]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            scale = scales.get(id(parameter), recipe.p_scale)
+            groups.setdefault(scale, []).append(parameter)
+    return [{"params": own, "lr": lr, "p_scale": scale} for scale, own in groups.items()]
+
+
+def madam(model: nn.Module, recipe: Settings, lr: float) -> Optimizer:
+    """Return Madam over the float Parameters of a converted model."""
+    return Madam(_float_groups(model, recipe, lr), lr)
+
+
+def lns_madam(model: nn.Module, recipe: Settings, lr: float) -> Optimizer:
+    """Return LNSMadam over the float Parameters of a converted model."""
+    return LNSMadam(_float_groups(model, recipe, lr), lr)
+
+
+def integer_madam(model: nn.Module, _: Settings, lr: float) -> Optimizer:
+    """Return IntegerMadam over the codes and the float Parameters of a converted model."""
+    return IntegerMadam(model, lr=lr)
+
+
 class IntegerMadam(Optimizer):
     """Integer Madam on the stored exponents of a converted model.
 
-    model: from `convert` with a recipe whose optimiser is "integer-madam". lr_factor: lattice
-    steps per unit of u (None: an effective learning rate of 0.01). The codes move in place; the
-    only float state of a weight's shape is its second moment. What the model keeps as float
-    Parameters (norm gains and the like) takes float Madam with `lr` on the vector unit.
+    model: from `convert` with a recipe whose optimiser is "integer-madam", or of layers that were
+    each given one. lr_factor: lattice steps per unit of u, of each tensor's own format, whatever
+    its gamma; None: those of an effective learning rate `lr`, lr * gamma / ln 2 of its own gamma.
+    The codes move in place, each tensor's within its own format's range; a parameter group for each
+    format, in the order the model has them. The only float state of a weight's shape is its second
+    moment. What the model keeps as float Parameters (norm gains and the like) takes float Madam
+    with `lr` on the vector unit.
     """
 
     def __init__(
@@ -152,35 +189,30 @@ class IntegerMadam(Optimizer):
         lr: float = 0.01,
     ) -> None:
         require_kind("model", model, nn.Module)
-        layers = [layer for layer in mapped_layers(model) if layer.coded]
-        if not layers:
+        holders = [m for m in model.modules() if isinstance(m, CodeHolder) and m.codes]
+        if not holders:
             raise ValueError("model must be converted with optimiser integer-madam, got none such")
-        self._owners: dict[int, tuple[Mapped, str]] = {}
-        codes: list[Tensor] = []
-        for layer in layers:
-            for name in sorted(layer.trained):
-                code = getattr(layer, f"{name}_code")
-                codes.append(code)
-                self._owners[id(code)] = (layer, name)
-        if not codes:
+        self.coded = trained_codes(model)
+        if not self.coded:
             raise ValueError("model must have a layer whose weights need gradients, got none such")
-        fmt: LNSFormat = layers[0].update_format
         lr = require_positive("lr", lr)
-        if lr_factor is None:
-            lr_factor = lr * fmt.gamma / math.log(2)
-        lr_factor = require_positive("lr_factor", lr_factor)
-        p_scale = layers[0].recipe.p_scale
-        shared = checked_options({"g_bound": g_bound, "beta2": beta2, "p_scale": p_scale})
-        self._exponent_bits = fmt.exponent_bits
-        groups: list[dict[str, Any]] = [{"params": codes, "lr": lr_factor, **shared}]
-        floats = [p for p in model.parameters() if p.requires_grad]
-        if floats:
-            groups.append({"params": floats, "lr": lr, **shared})
-        super().__init__(groups, {})
+        shared = checked_options({"g_bound": g_bound, "beta2": beta2})
+        self._by_code = {id(tensor.code): tensor for tensor in self.coded}
+        by_format: dict[LNSFormat, list[CodedTensor]] = {}
+        for tensor in self.coded:
+            by_format.setdefault(tensor.fmt, []).append(tensor)
+        groups: list[dict[str, Any]] = []
+        for fmt, tensors in by_format.items():
+            own = lr * fmt.gamma / math.log(2) if lr_factor is None else lr_factor
+            steps = require_positive("lr_factor", own)
+            codes, scale = [tensor.code for tensor in tensors], tensors[0].holder.recipe.p_scale
+            groups.append({"params": codes, "lr": steps, "p_scale": scale})
+        groups += _float_groups(model, holders[0].recipe, lr)
+        super().__init__([group | shared for group in groups], {})
 
     @property
     def lr_factor(self) -> float:
-        """Lattice steps per unit of u; lowering it is the learning-rate decay."""
+        """Lattice steps per unit of u, of the first format; lowering it is the decay."""
         return float(self.param_groups[0]["lr"])
 
     @torch.no_grad()
@@ -191,50 +223,52 @@ class IntegerMadam(Optimizer):
         not finite: an exponent has no NaN to show it with.
         """
         loss = _evaluate(closure)
-        group = self.param_groups[0]
-        for code in group["params"]:
-            layer, name = self._owners[id(code)]
-            gradient = layer.gradients.get(name)
-            if gradient is not None:
-                self._move(code, gradient, group)
-        for group in self.param_groups[1:]:
+        moved = [tensor for tensor in self.coded if tensor.gradient is not None]
+        floats: list[Tensor] = []
+        for group in self.param_groups:
             for weight in group["params"]:
-                if weight.grad is not None:
+                tensor = self._by_code.get(id(weight))
+                if tensor is not None and tensor.gradient is not None:
+                    self._move(tensor, tensor.gradient, self.state[weight], group)
+                elif weight.grad is not None:
                     weight.copy_(_float_step(weight, self.state[weight], group, madam_update))
-        self._count()
+                    floats.append(weight)
+        self._count(moved, floats)
         return loss
 
-    def _move(self, code: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _move(
+        self, tensor: CodedTensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+    ) -> None:
         """`madam.integer_madam_update` of one tensor, in one pass (same bits)."""
-        state = _started(self.state[code], gradient)
-        layer, name = self._owners[id(code)]
+        _started(state, gradient)
         counts = move_codes(
-            code.numpy(),
+            tensor.code.numpy(),
             np.ascontiguousarray(gradient.numpy()),
             state["v"].numpy(),
             state["step"] + 1,
             group["lr"],
-            self._exponent_bits,
+            tensor.fmt.exponent_bits,
             group["beta2"],
             group["g_bound"],
         )
         if counts is None:
-            raise NonFiniteError(
-                f"gradient of {layer.layer_name}.{name} must be finite, got a NaN or infinity"
-            )
+            raise NonFiniteError(f"gradient of {tensor.name} must be finite, got a NaN or infinity")
         undefined, above, below = counts
         state["step"] += 1
         state["undefined"] += undefined
-        clamped = EncodeCounts(code.numel(), above, below)
-        layer.tally.add_counts(layer.layer_name, "update", clamped)
+        tensor.clamped(EncodeCounts(gradient.numel(), above, below))
 
-    def _count(self) -> None:
-        """Add the events of this step: codes by the integer rule, float Parameters by Madam's."""
-        layer, _ = next(iter(self._owners.values()))
-        floats = [w for group in self.param_groups[1:] for w in group["params"]]
-        moved = sum(w.numel() for w in floats if w.grad is not None)
-        layer.tally.add_update("integer-madam", self.delivered(), layer.update_format)
-        layer.tally.add_update("madam", moved, None)
+    def _count(self, moved: list[CodedTensor], floats: list[Tensor]) -> None:
+        """Add the events of this step: codes by the integer rule, format by format, float
+        Parameters by Madam's."""
+        own: dict[tuple[int, LNSFormat], list[CodedTensor]] = {}
+        for tensor in moved:
+            own.setdefault((id(tensor.tally), tensor.fmt), []).append(tensor)
+        for (_, fmt), tensors in own.items():
+            elements = sum(tensor.code.numel() for tensor in tensors)
+            tensors[0].tally.add_update("integer-madam", elements, fmt, len(tensors))
+        elements = sum(weight.numel() for weight in floats)
+        self.coded[0].tally.add_update("madam", elements, None, len(floats))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state: a step changes its tensors in place."""
@@ -243,13 +277,5 @@ class IntegerMadam(Optimizer):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, the delivered ones too."""
         super().zero_grad(set_to_none)
-        for layer, _ in self._owners.values():
-            layer.gradients.clear()
-
-    def delivered(self) -> int:
-        """Elements of the codes that have a gradient now."""
-        return sum(
-            layer.gradients[name].numel()
-            for layer, name in self._owners.values()
-            if name in layer.gradients
-        )
+        for tensor in self.coded:
+            tensor.gradient = None

@@ -8,42 +8,35 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ...lns.accumulator import STYLES, Accumulator, Antilog
 from ...lns.checks import require_choice, require_int, require_power_of_two
-from ...lns.datapath import Datapath, FloatDatapath
+from ...lns.datapath import FloatDatapath
 from ...lns.format import LNSFormat
 from ...lns.gauss import split_variant
-from ..checks import MAX_LOG_BITS, log_bits
+from ..checks import MAX_LOG_BITS, log_bits, require_name
 from ..data.catalog import DATASETS
 from ..machine.machine import Machine, check_trainable, get_machine
 from ..prices.sources import load_prices, table_of_node, with_dram
 from ..prices.table import PriceTable
-from ..recipes.recipe import (
-    DEFAULT_LR,
-    OPTIMISERS,
-    RECIPES,
-    Recipe,
-    get_recipe,
-    lns_recipe,
-    with_overflow,
-)
+from ..recipes.names import LNS, fields_of, get_recipe
+from ..recipes.recipe import Recipe, lns_recipe, multiplying, with_overflow
+from ..rules.rule import RULES, get_rule
+from ..workload.catalog import recorded_name, trained_name
+from .plan import Plan
 
-MODEL_NAMES = ("cnn", "mlp", "resnet18")
 SCHEDULES = ("constant", "cosine", "step")
-FORMAT_NAMES = ("lns", *sorted(set(RECIPES) - {"lns8"}))
 MAX_LR = 1e30  # far beyond use; torch's optimisers overflow float32 scalars near 1e38
 _CODE = ("exponent_bits", "gamma", "antilog_entries", "table_bits", "style", "variant")
 _LATER = ("variant",)  # fields a run has only where it sets them, so that older ids stay
 _ALIGNED = ("guard", "overflow", "rounding")
 _ACCUMULATOR = ("accumulator_bits", "lanes", *_ALIGNED)
 _UPDATE = ("update_exponent_bits", "update_gamma")
-_STORED_AS_CODE = ("integer-madam", "lns-madam")  # optimisers whose weight is an LNS code
 _RANGE_OCTAVES_LOG2 = 4  # gamma = 2^(E-4): 16 octaves whatever E is, as LNS-Madam's E=7, G=8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunConfig:
     """What one run trains, on which hardware numbers, from which seed.
 
@@ -53,7 +46,7 @@ class RunConfig:
 
     data: str = "digits"
     model: str = "mlp"
-    format: str = "lns"  #: "lns" or the name of a baseline recipe
+    format: str = LNS  #: a name such as fp8, lns8 or e5g4-log; of LNS it becomes "lns" and fields
     exponent_bits: int | None = None  #: LNS E, default 7
     gamma: int | None = None  #: LNS G, default 2^(E-4), at least 1 (a range of 16 octaves)
     antilog_entries: int | None = None  #: LNS L; None: a full table of G entries
@@ -80,15 +73,18 @@ class RunConfig:
     limit_test: int | None = None
     max_steps: int | None = None  #: stop after so many steps
     variant: str | None = None  #: of the sums of style "log": "exact" (default), "table:n", ...
+    _usual_lanes: ClassVar[int]  # the machine's, which need no word in a label; set on the instance
 
     def __post_init__(self) -> None:
-        require_choice("data", self.data, DATASETS)
-        require_choice("model", self.model, MODEL_NAMES)
-        require_choice("format", self.format, FORMAT_NAMES)
+        require_name("data", self.data, DATASETS)
+        object.__setattr__(self, "model", trained_name(self.model))
+        self._take_format()
         require_choice("schedule", self.schedule, SCHEDULES)
-        check_trainable(get_machine(self.machine))
+        machine = get_machine(self.machine)
+        check_trainable(machine)
+        object.__setattr__(self, "_usual_lanes", machine.lanes)  # the file may be gone later
         if self.prices is not None:
-            self.price_table()  # its own checks
+            _prices(machine, self.prices)  # its own checks
         for name, high in (("epochs", 10**6), ("batch", 10**6), ("threads", 1024)):
             require_int(name, getattr(self, name), 1, high)
         require_int("seed", self.seed, 0, 2**32 - 1)
@@ -112,15 +108,27 @@ class RunConfig:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} must be left out for {where}, got {getattr(self, name)}")
 
+    def _take_format(self) -> None:
+        """Put what the name of the format says into its fields: e5g4 is lns with two widths."""
+        said = fields_of(self.format)
+        name, own = self.format, said.pop("format")
+        for field, value in said.items():
+            if self._default(field, value) != value:
+                raise ValueError(
+                    f"{field} must be {value} for format {name}, got {getattr(self, field)}"
+                )
+        object.__setattr__(self, "format", own)
+
     def _fill_optimiser(self) -> None:
-        own = "integer-madam" if self.format == "lns" else get_recipe(self.format).optimiser
-        require_choice("optimiser", self._default("optimiser", own), OPTIMISERS)
-        if self.format != "lns" and self.optimiser in _STORED_AS_CODE:
+        own = "integer-madam" if self.format == LNS else get_recipe(self.format).optimiser
+        rule = RULES[require_name("optimiser", self._default("optimiser", own), RULES)]
+        if self.format != LNS and rule.lns_update:
+            fitting = ", ".join(sorted(name for name in RULES if not RULES[name].lns_update))
             raise ValueError(
-                f"optimiser must be one of adamw, madam, sgd for format {self.format}, "
+                f"optimiser must be one of {fitting} for format {self.format}, "
                 f"got {self.optimiser!r}"
             )
-        lr = self._default("lr", DEFAULT_LR[_set(self.optimiser)])
+        lr = self._default("lr", rule.lr)
         if isinstance(lr, bool) or not isinstance(lr, int | float):
             raise TypeError(f"lr must be a number, got {lr!r}")
         if not 0 < lr <= MAX_LR:
@@ -128,11 +136,10 @@ class RunConfig:
         object.__setattr__(self, "lr", float(lr))
 
     def _fill_accumulator(self) -> None:
-        if self.format not in ("lns", "fp8-fixed"):
+        if self.format not in (LNS, "fp8-fixed"):
             self._refuse(_ACCUMULATOR, f"format {self.format}")
             return
-        usual = get_machine(self.machine).lanes
-        require_int("lanes", self._default("lanes", usual), 1, 1024)
+        require_int("lanes", self._default("lanes", self._usual_lanes), 1, 1024)
         if self.style == "log":  # its bits follow from the format: `_fill_code`
             return
         bits = require_int("accumulator_bits", self._default("accumulator_bits", 24), 4, 62)
@@ -141,7 +148,7 @@ class RunConfig:
         require_choice("rounding", self._default("rounding", "floor"), ("floor", "toward_zero"))
 
     def _fill_code(self) -> None:
-        if self.format != "lns":
+        if self.format != LNS:
             self._refuse(_CODE, f"format {self.format}")
             return
         bits = require_int("exponent_bits", self._default("exponent_bits", 7), 2, 15)
@@ -163,7 +170,7 @@ class RunConfig:
         split_variant(self._default("variant", "exact"))
 
     def _fill_update(self) -> None:
-        if self.optimiser not in _STORED_AS_CODE:
+        if not get_rule(_set(self.optimiser)).lns_update:
             self._refuse(_UPDATE, f"optimiser {self.optimiser}")
             return
         name = "update_exponent_bits"
@@ -174,7 +181,7 @@ class RunConfig:
 
     def recipe(self) -> Recipe:
         """Return the formats, datapath and optimiser this run trains with."""
-        if self.format == "lns":
+        if self.format == LNS:
             self._refuse(("format_overflow",), "format lns")
             return self._lns_recipe()
         recipe = replace(get_recipe(self.format), optimiser=_set(self.optimiser))
@@ -185,19 +192,26 @@ class RunConfig:
             recipe = replace(recipe, datapath=FloatDatapath(accumulator=accumulator))
         return recipe
 
+    def resolve(self) -> Plan:
+        """Return what the run needs; the files of machine and prices are read here, once."""
+        machine, info = get_machine(self.machine), DATASETS[self.data]
+        return Plan(
+            recipe=self.recipe(),
+            machine=machine if self.lanes is None else machine.with_changes(lanes=self.lanes),
+            prices=_prices(machine, self.prices),
+            model=self.model,
+            image=info.shape,
+            classes=info.classes,
+            batch=self.batch,
+        )
+
     def accelerator(self) -> Machine:
         """Return the machine this run is costed on, with the run's own lanes."""
-        machine = get_machine(self.machine)
-        return machine if self.lanes is None else machine.with_changes(lanes=self.lanes)
+        return self.resolve().machine
 
     def price_table(self) -> PriceTable:
         """Return the prices of the machine's node, with the run's own rows laid over them."""
-        machine = get_machine(self.machine)
-        if self.prices is None:
-            return with_dram(table_of_node(machine.node), machine)
-        if not isinstance(self.prices, str):
-            raise TypeError(f"prices must be the name of a file, got {self.prices!r}")
-        return with_dram(load_prices(Path(self.prices), machine.node), machine)
+        return self.resolve().prices
 
     def _accumulator(self, style: str) -> Accumulator:
         if style == "log":
@@ -225,9 +239,7 @@ class RunConfig:
             update=update,
             variant=_set(self.variant) if log else "exact",
         )
-        if isinstance(recipe.datapath, Datapath) and isinstance(recipe.weight, LNSFormat):
-            recipe.datapath.resolve(recipe.weight, recipe.weight)
-        return recipe
+        return multiplying(recipe)
 
     @property
     def run_id(self) -> str:
@@ -237,7 +249,7 @@ class RunConfig:
     @property
     def label(self) -> str:
         """Short name of format and optimiser; hardware numbers appear where not the default."""
-        if self.format != "lns":
+        if self.format != LNS:
             return f"{self.format}{self._extras()} · {self.optimiser}"
         return f"LNS E{self.exponent_bits} G{self.gamma}{self._extras()} · {self.optimiser}"
 
@@ -248,7 +260,7 @@ class RunConfig:
             "accumulator_bits": (self._usual_bits(), "W{}"),
             "guard": (4, "guard {}"),
             "overflow": ("saturate", "{}"),
-            "lanes": (get_machine(self.machine).lanes, "V{}"),
+            "lanes": (self._usual_lanes, "V{}"),
             "rounding": ("floor", "{}"),
             "style": ("direct", "{}"),
             "variant": ("exact", "{}"),
@@ -257,7 +269,7 @@ class RunConfig:
             "update_gamma": (_usual_update_gamma(self), "UG{}"),
             "machine": ("edge-16", "on {}"),
             "prices": (None, "prices {}"),
-            "lr": (DEFAULT_LR[_set(self.optimiser)], "lr {:g}"),
+            "lr": (get_rule(_set(self.optimiser)).lr, "lr {:g}"),
         }
         given = {name: getattr(self, name) for name in usual}
         parts = [
@@ -273,8 +285,8 @@ class RunConfig:
         return bits + 2 if self.style == "log" and bits is not None else 24
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON primitives."""
-        values = asdict(self)
+        """Return the fields as JSON primitives, a network by the name that records have."""
+        values = asdict(self) | {"model": recorded_name(self.model)}
         return {n: value for n, value in values.items() if n not in _LATER or value is not None}
 
     @classmethod
@@ -284,6 +296,15 @@ class RunConfig:
         for name in values:
             require_choice("field", name, known)
         return cls(**values)
+
+
+def _prices(machine: Machine, file: object) -> PriceTable:
+    """The prices of the machine's node and DRAM, a file's rows (None: none) laid over them."""
+    if file is None:
+        return with_dram(table_of_node(machine.node), machine)
+    if not isinstance(file, str):
+        raise TypeError(f"prices must be the name of a file, got {file!r}")
+    return with_dram(load_prices(Path(file), machine.node), machine)
 
 
 def canonical_json(config: RunConfig) -> str:

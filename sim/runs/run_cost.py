@@ -7,19 +7,15 @@ the run's configuration, drives both.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-import torch
 
 from ..cost.components import Part, add, in_order
 from ..cost.step import StepCost, cost_step
-from ..events.mac import Events, add_events
+from ..events.event import Events, add_events
 from ..prices.table import GROUPS, ZERO, Interval, PriceTable, group_of, price
 from ..training.tally import Tally
-from ..workload.models import make_model
-from ..workload.trace import trace_step
-from ..workload.workload import PHASES, Workload
+from ..workload.networks import run_workload as run_workload
+from ..workload.workload import Workload
 from .run_config import RunConfig
 
 _COUNTED = ("array", "conversion")  # by the tally, in every phase; and the update's arithmetic
@@ -43,17 +39,10 @@ class RunCost:
 
     def events(self) -> dict[str, Events]:
         """Return the events by phase."""
-        found: dict[str, Events] = {phase: {} for phase in PHASES}
+        found: dict[str, Events] = {phase: {} for phase in self.step.recipe.rule.phases}
         for (phase, _), events in self.parts.items():
             add_events(found[phase], events)
         return found
-
-
-@lru_cache(maxsize=32)
-def run_workload(model: str, shape: tuple[int, ...], classes: int, batch: int) -> Workload:
-    """Return the step of one of lnsim's models on a batch of images of `shape`."""
-    images = torch.empty(batch, *shape, device="meta")
-    return trace_step(make_model(model, shape, classes, seed=0), images, name=model)
 
 
 def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) -> RunCost:
@@ -68,7 +57,7 @@ def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) ->
     for (phase, component), events in step.parts.items():
         if component not in _COUNTED and (phase, component) != ("update", "vector unit"):
             add(parts, phase, component, {event: n * steps for event, n in events.items()})
-    return RunCost(step, in_order(parts))
+    return RunCost(step, in_order(parts, step.recipe.rule.phases))
 
 
 def run_energy(
@@ -79,7 +68,7 @@ def run_energy(
     "per_step_pj", "per_epoch_pj" and "on_chip_per_step_pj" (without DRAM) are totals; "by_phase",
     "by_component", "by_kind" and "by_group" add up to the first.
     """
-    by_phase = dict.fromkeys(PHASES, ZERO)
+    by_phase = dict.fromkeys(cost.step.recipe.rule.phases, ZERO)
     by_component: dict[str, Interval] = {}
     by_kind: dict[str, Interval] = {}
     by_group = dict.fromkeys(GROUPS, ZERO)

@@ -1,7 +1,9 @@
 """A sweep as a frozen value, read from flags or a YAML/TOML file, expanded to single runs.
 
-LNS runs are the product of the LNS axes; each format is one baseline; every one is run with each
-seed. Runs come seed by seed, so a sweep that is stopped early has the first seed of everything.
+LNS runs are the product of the LNS axes; each format is one baseline, or with a name of LNS such
+as e5g4-log one more point of the LNS runs: what the name leaves open, the other axes say. Every one
+is run with each seed. Runs come seed by seed, so a sweep that is stopped early has the first seed
+of everything.
 """
 
 from collections.abc import Mapping
@@ -16,16 +18,20 @@ from ..data.catalog import DATASETS
 from ..files.paths import require_below, require_plain_name
 from ..files.structured import read_values
 from ..prices.table import PriceTable
-from ..recipes.recipe import get_recipe
+from ..recipes.names import LNS, fields_of, get_recipe
+from ..workload.catalog import recorded_name, trained_name
 from .axes import parse_axis, parse_names
-from .run_config import FORMAT_NAMES, RunConfig
+from .run_config import RunConfig
 
 AUTO = "auto"
-FULL = "full"
-MACHINE = "machine"
 Axis = tuple[int, ...]
 OpenAxis = tuple[int | None, ...]  # None: what the run's own default is
-_OPEN = ("accumulator_bits", "guard", "table_bits", "variant")
+#: axes with a word for None
+_WORDS = {
+    "table_entries": "full",
+    "lanes": "machine",
+    **dict.fromkeys(("accumulator_bits", "guard", "table_bits", "variant"), AUTO),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,11 @@ class SweepConfig:
                 raise ValueError(f"{name} must not be empty, got ''")
         if self.name is not None:
             require_plain_name("name", self.name)
+        object.__setattr__(self, "model", trained_name(self.model))
         for name in self.formats:
-            require_choice("format", name, set(FORMAT_NAMES) - {"lns"})
+            fields_of(name)
         if not self.exponent_bits:  # what no run uses is checked all the same
-            for own in self._lns((7,)):
+            for own in self._lns(self._points((7,))):
                 RunConfig(**own)
         runs = self.runs()
         images = min(DATASETS[self.data].train, self.limit_train or DATASETS[self.data].train)
@@ -95,8 +102,8 @@ class SweepConfig:
 
     @property
     def title(self) -> str:
-        """The sweep's name, by default data and model."""
-        return self.name or f"{self.data}-{self.model}"
+        """The sweep's name, by default data and model, spelt as in the runs' records."""
+        return self.name or f"{self.data}-{recorded_name(self.model)}"
 
     @property
     def folder(self) -> Path:
@@ -105,7 +112,7 @@ class SweepConfig:
 
     def runs(self) -> list[RunConfig]:
         """Return every run, first seed first; one that two combinations give appears once."""
-        configurations = [*self._lns(self.exponent_bits), *self._baselines()]
+        configurations = [*self._lns(self._points(self.exponent_bits)), *self._formats()]
         runs = [
             RunConfig(**self._shared(), **own, seed=seed)
             for seed in range(self.seeds)
@@ -134,34 +141,41 @@ class SweepConfig:
             for bits, guard, lanes in product(self.accumulator_bits, self.guard, self.lanes)
         ]
 
-    def _lns(self, widths: Axis) -> list[dict[str, Any]]:
+    def _points(self, widths: Axis) -> list[dict[str, Any]]:
         gammas: tuple[int | None, ...] = (None,) if isinstance(self.gamma, str) else self.gamma
-        codes = list(product(widths, gammas, self.table_entries, self.table_bits))
+        names = ("exponent_bits", "gamma")
+        return [dict(zip(names, point, strict=True)) for point in product(widths, gammas)]
+
+    def _lns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """LNS runs of some formats, each with every value of the other axes."""
         return [
             {
-                "format": "lns",
-                "exponent_bits": exponent_bits,
-                "gamma": gamma,
                 "antilog_entries": entries,
                 "table_bits": table_bits,
-                "style": self.style,
+                "style": None if self.style == "direct" else self.style,  # its own default
                 "variant": variant,
                 "optimiser": optimiser,
                 "lr": self.lr,
                 **accumulator,
+                **point,
             }
             for optimiser in self.optimiser
-            for exponent_bits, gamma, entries, table_bits in codes
+            for point in points
+            for entries, table_bits in product(self.table_entries, self.table_bits)
             for variant in self.variant
             for accumulator in self._accumulators()
         ]
 
-    def _baselines(self) -> list[dict[str, Any]]:
-        return [
-            {"format": name, "lr": self.baseline_lr, **self._float_rule(name), **accumulator}
-            for name in self.formats
-            for accumulator in (self._accumulators() if name == "fp8-fixed" else [{}])
-        ]
+    def _formats(self) -> list[dict[str, Any]]:
+        configurations = []
+        for name in self.formats:
+            if fields_of(name)["format"] == LNS:
+                configurations += self._lns([{"format": name}])
+                continue
+            own = {"format": name, "lr": self.baseline_lr, **self._float_rule(name)}
+            accumulators = self._accumulators() if name == "fp8-fixed" else [{}]
+            configurations += [own | accumulator for accumulator in accumulators]
+        return configurations
 
     def _float_rule(self, name: str) -> dict[str, Any]:
         floats = isinstance(get_recipe(name).weight, FloatFormat)
@@ -170,10 +184,8 @@ class SweepConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as the values a YAML or TOML file would hold."""
         values = asdict(self)
-        values["table_entries"] = [FULL if n is None else n for n in self.table_entries]
-        values["lanes"] = [MACHINE if n is None else n for n in self.lanes]
-        for name in _OPEN:
-            values[name] = [AUTO if n is None else n for n in getattr(self, name)]
+        for name, word in _WORDS.items():
+            values[name] = [word if n is None else n for n in getattr(self, name)]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -194,16 +206,10 @@ def _parse(name: str, value: Any) -> Any:
         return parse_names(name, value)
     if name == "gamma" and value == AUTO:
         return AUTO
-    if name == "table_entries":
-        return parse_axis(name, value, word=FULL)
-    if name == "lanes":
-        return parse_axis(name, value, word=MACHINE)
     if name == "variant":
         return tuple(None if item == AUTO else item for item in parse_names(name, value))
-    if name in _OPEN:
-        return parse_axis(name, value, word=AUTO)
-    if name in ("exponent_bits", "gamma"):
-        return parse_axis(name, value)
+    if name in ("exponent_bits", "gamma", *_WORDS):
+        return parse_axis(name, value, word=_WORDS.get(name))
     if name in ("lr", "baseline_lr") and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         try:
             return float(value)

@@ -26,6 +26,7 @@ from ...lns.checks import NonFiniteError, require_int
 from ..data.datasets import Dataset, load_data
 from ..prices.table import PriceTable
 from ..recipes.recipe import Recipe
+from ..rules.rule import named
 from ..training.convert import convert
 from ..training.make_optimiser import make_optimiser, set_lr_scale, undefined_directions
 from ..training.tally import Tally
@@ -227,14 +228,11 @@ def _step(run: _Run, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
     whole = config.epochs * run.steps_per_epoch
     set_lr_scale(run.optimiser, lr_scale(config.schedule, run.progress.step, whole))
     run.model.train()
-    run.optimiser.zero_grad()
-    images = torch.from_numpy(run.data.train_x[rows])
-    loss = cross_entropy(run.model(images), torch.from_numpy(run.data.train_y[rows]))
-    value = loss.item()
+    images, labels = run.data.train_x[rows], run.data.train_y[rows]
+    batch = torch.from_numpy(images), torch.from_numpy(labels)
+    value: float = named(run.recipe.rule.step)(run.model, run.optimiser, *batch, cross_entropy)
     if not math.isfinite(value):
         raise _DivergedError(f"loss must be finite, got {value} at step {run.progress.step}")
-    loss.backward()
-    run.optimiser.step()  # adds its own events
     return value
 
 

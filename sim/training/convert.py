@@ -16,7 +16,6 @@ from .tally import Tally
 logger = logging.getLogger("lnsim")
 ZERO_START_STD = 0.01  # of an all-zero tensor under zero_start "normal": the cGAN recipe of Madam
 
-_MADAM = ("madam", "lns-madam", "integer-madam")
 # Work of the vector unit by nature: nothing to map, nothing to report.
 _VECTOR = (
     nn.modules.batchnorm._NormBase,
@@ -33,13 +32,13 @@ _OPAQUE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Transformer)
 def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module:
     """Return a copy of `model` whose Linear and Conv2d layers run on `recipe`'s datapath.
 
-    The original is untouched; weights are kept bit for bit (integer Madam: as codes of the update
-    format), shared layers stay shared however the model refers to them, tied Parameters stay tied.
-    Exactly `nn.Linear` and
-    `nn.Conv2d` with zero padding are mapped; norms, activations and pooling belong to the vector
-    unit; any other layer with parameters stays there too, with one line on the logger "lnsim", or,
-    if `strict`, a ValueError naming them all. The result has the attributes `tally` (Tally) and
-    `frozen_tensors` (names of all-zero tensors that Madam cannot move).
+    The original is untouched; weights are kept bit for bit (under a rule that moves codes: as codes
+    of the update format), shared layers stay shared however the model refers to them, tied
+    Parameters stay tied. Exactly `nn.Linear` and `nn.Conv2d` with zero padding are mapped; norms,
+    activations and pooling belong to the vector unit; any other layer with parameters stays there
+    too, with one line on the logger "lnsim", or, if `strict`, a ValueError naming them all. The
+    result has the attributes `tally` (Tally) and `frozen_tensors` (names of all-zero tensors that
+    Madam cannot move).
     Products that a model computes outside its layers (`torch.matmul`, attention functions) are not
     seen. Raises TypeError for tensors that are not float32; ValueError for a model that is
     converted already or has a `tally` or `frozen_tensors` of its own, for an all-zero weight under
@@ -49,7 +48,7 @@ def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module
     require_kind("recipe", recipe, Recipe)
     require_bool("strict", strict)
     root = copy.deepcopy(model)
-    tally = Tally()
+    tally = Tally(recipe.rule.phases)
     unmapped = list(_unmapped(root))
     if strict and unmapped:
         raise ValueError(f"model must hold only layers that map, got {', '.join(unmapped)}")
@@ -133,8 +132,8 @@ def mapped_layers(root: nn.Module) -> list[Mapped]:
 
 
 def _refuse_ties(root: nn.Module, recipe: Recipe) -> None:
-    """Integer Madam: a Parameter of a layer that will be coded must belong to that layer alone."""
-    if recipe.optimiser != "integer-madam":
+    """A Parameter of a layer that will be coded must belong to that layer alone."""
+    if recipe.rule.stores != "code":
         return
     users: dict[int, list[tuple[str, nn.Module]]] = {}
     for name, module in root.named_modules():
@@ -144,12 +143,12 @@ def _refuse_ties(root: nn.Module, recipe: Recipe) -> None:
     for sharing in users.values():
         if len(sharing) > 1 and any(_mappable(module) for _, module in sharing):
             names = " and ".join(name for name, _ in sharing)
-            raise ValueError(f"weights must not be tied under integer-madam, got {names}")
+            raise ValueError(f"weights must not be tied under {recipe.optimiser}, got {names}")
 
 
 def _start_zeros(root: nn.Module, recipe: Recipe) -> tuple[str, ...]:
     """Treat the all-zero Parameters a multiplicative update cannot move; return the frozen ones."""
-    if recipe.optimiser not in _MADAM:
+    if not recipe.rule.multiplicative:
         return ()
     zeros = [
         (name, p)

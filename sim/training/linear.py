@@ -1,13 +1,10 @@
 """Linear, and what every mapped layer shares: its weight operand, its codes, its gradient.
 
-A mapped layer trains its weight in one of two ways. With a float optimiser it owns the usual
-Parameters `weight` and `bias` and encodes them for every GEMM. With integer Madam it owns codes
-alone: the buffers `weight_code`, `bias_code` (int32, since torch's uint16 lacks the arithmetic)
-and their integer `weight_offset`, `bias_offset`; the float32 gradients wait in `gradients` for the
-optimiser and are in no state_dict.
+A mapped layer trains its weight in one of two ways. Under a rule that moves floats it owns the
+usual Parameters `weight` and `bias` and encodes them for every GEMM. Under one that moves codes it
+owns codes alone (rules/coded.py), whose gradients wait there for the optimiser.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +17,10 @@ from torch.autograd.function import once_differentiable
 from ...kernels import Matrix, Place, requantise_fast, to_float32
 from ...lns.array import CodeArray, LNSArray
 from ...lns.checks import require_int, require_kind
-from ...lns.codec import encode
 from ...lns.format import FP32, LNSFormat
 from ..checks import MOST
 from ..recipes.recipe import Recipe
-from ..rules.madam import rms
+from ..rules.coded import CodeHolder
 from .blocks import encode_operand, in_blocks, keep, operand_formats, turned
 from .layer_checks import build, require_float32
 from .operands import encode_tensor, run_gemm
@@ -33,18 +29,15 @@ from .tally import Tally
 Array = npt.NDArray[np.float32]
 
 
-class Mapped(nn.Module):
+class Mapped(CodeHolder):
     """A layer whose GEMMs run on a datapath."""
 
     recipe: Recipe
     tally: Tally
-    layer_name: str
     anchor: Tensor
-    gradients: dict[str, Tensor]
-    trained: frozenset[str]  #: coded tensors the optimiser moves
 
     def attach(self, recipe: Recipe, tally: Tally | None = None, name: str = "layer") -> None:
-        """Give a freshly built float layer its recipe; with integer Madam code its tensors."""
+        """Give a freshly built float layer its recipe; code its tensors if its rule moves codes."""
         require_kind("recipe", recipe, Recipe)
         for tensor in self.parameters(recurse=False):
             if tensor.dtype != torch.float32:
@@ -52,63 +45,23 @@ class Mapped(nn.Module):
         self.recipe = recipe
         self.tally = Tally() if tally is None else tally
         self.layer_name = name
-        self.gradients = {}
-        self.trained = frozenset()
-        if recipe.optimiser == "integer-madam":
-            for tensor_name in ("weight", "bias"):
-                self._code_tensor(tensor_name)
+        self.codes = {}
+        if self.coded:
+            assert isinstance(recipe.update, LNSFormat)
+            for key in ("weight", "bias"):
+                self.hold_code(key, recipe.update)
         # Backward must run even where no input needs a gradient; plain attribute, not in any state.
-        self.anchor = torch.zeros((), requires_grad=bool(self.trained))
+        trained = any(tensor.trained for tensor in self.codes.values())
+        self.anchor = torch.zeros((), requires_grad=trained)
 
     @property
     def coded(self) -> bool:
         """Are the codes the only copy of the weights?"""
-        return self.recipe.optimiser == "integer-madam"
-
-    def _code_tensor(self, name: str) -> None:
-        """Replace a Parameter by its codes; the top code stands at w_max = p_scale * RMS(w_0).
-
-        Codes without zero cannot hold an all-zero tensor: a bias is dropped (and stays zero), a
-        weight is refused. A Parameter that needs no gradient is coded and never moves.
-        """
-        value = getattr(self, name)
-        if value is None:
-            return
-        if name == "weight" and not bool(value.detach().any()):
-            raise ValueError(
-                f"weight of {self.layer_name} must not be all zero under integer-madam, got zeros; "
-                "a recipe with zero_start='normal' draws it"
-            )
-        self.register_parameter(name, None)
-        if not bool(value.detach().any()):
-            return
-        if value.requires_grad:
-            self.trained |= {name}
-        fmt = self.update_format
-        w_max = self.recipe.p_scale * float(rms(value.double()))
-        offset = round(fmt.gamma * math.log2(w_max)) - fmt.max_exponent
-        array = encode(value.detach().numpy(), fmt, offset)
-        code = torch.from_numpy(array.code.astype(np.int32))
-        if self.recipe.initial_exponents == "uniform":
-            drawn = torch.randint(0, fmt.max_exponent + 1, value.shape, dtype=torch.int32)
-            code = drawn | (torch.signbit(value.detach()).int() << fmt.exponent_bits)
-        self.register_buffer(f"{name}_code", code)
-        self.register_buffer(f"{name}_offset", torch.tensor(offset, dtype=torch.int64))
-
-    @property
-    def update_format(self) -> LNSFormat:
-        """Format of the stored codes."""
-        assert isinstance(self.recipe.update, LNSFormat)
-        return self.recipe.update
+        return self.recipe.rule.stores == "code"
 
     def stored(self, name: str) -> LNSArray | None:
         """The stored codes of "weight" or "bias"; None where the layer has none."""
-        code = getattr(self, f"{name}_code", None)
-        if code is None:
-            return None
-        fmt = self.update_format
-        offset = int(getattr(self, f"{name}_offset"))
-        return LNSArray(code.numpy().astype(fmt.code_dtype), offset, fmt)
+        return self.codes[name].array() if name in self.codes else None
 
     def weight_operand(self, weight: Tensor) -> CodeArray:
         """The weight's codes in the GEMM format, with the weight's own shape.
@@ -162,14 +115,13 @@ class Mapped(nn.Module):
 
     def wants(self, name: str, needed: bool) -> bool:
         """Does "weight" or "bias" need its gradient? needed: what autograd says of a Parameter."""
-        return name in self.trained if self.coded else needed
+        return name in self.codes and self.codes[name].trained if self.coded else needed
 
     def deliver(self, name: str, gradient: Tensor) -> Tensor | None:
         """Hand a gradient to autograd, or keep it for the optimiser of a coded layer."""
         if not self.coded:
             return gradient
-        earlier = self.gradients.get(name)
-        self.gradients[name] = gradient if earlier is None else earlier + gradient
+        self.codes[name].deliver(gradient)
         return None
 
     def described(self, shape: str) -> str:

@@ -1,5 +1,7 @@
 """The choice of an optimiser by recipe, and what a training loop asks of any of them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -7,41 +9,39 @@ from torch.optim import Optimizer
 from ...kernels import to_float32
 from ...lns.checks import require_kind
 from ..checks import require_positive
-from ..recipes.recipe import DEFAULT_LR, Recipe
-from ..rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
+from ..recipes.recipe import Recipe
+from ..rules.coded import CodedTensor, trained_codes
+from ..rules.rule import named
 from .convert import mapped_layers
+from .linear import Mapped
 from .operands import encode_tensor
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) -> Optimizer:
-    """Return the recipe's optimiser over a converted `model`.
+    """Return the optimiser of the recipe's rule over a converted `model`.
 
-    lr None: DEFAULT_LR; for "integer-madam" lr is the effective learning rate, lr_factor =
-    lr * gamma / ln 2. Where the recipe stores weights in an update format and the optimiser works
-    on floats, the weights of mapped layers are put into it now and after every step (counted).
-    Every step adds its events to the model's tally.
+    lr None: the rule's own; for "integer-madam" lr is the effective learning rate, lr_factor =
+    lr * gamma / ln 2 of each tensor's own format. Layers whose recipe has an update format for
+    floats have their weights put into it now and after every step (counted). Every step adds its
+    events to the model's tally. Raises ValueError where layers hold codes and the rule moves none.
     """
     require_kind("model", model, nn.Module)
     require_kind("recipe", recipe, Recipe)
-    rate = DEFAULT_LR[recipe.optimiser] if lr is None else require_positive("lr", lr)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser: Optimizer
-    if recipe.optimiser == "integer-madam":
-        optimiser = IntegerMadam(model, lr=rate)
-    elif recipe.optimiser == "madam":
-        optimiser = Madam(parameters, rate, p_scale=recipe.p_scale)
-    elif recipe.optimiser == "lns-madam":
-        optimiser = LNSMadam(parameters, rate, p_scale=recipe.p_scale)
-    elif recipe.optimiser == "adamw":
-        optimiser = torch.optim.AdamW(parameters, rate)
-    else:
-        optimiser = torch.optim.SGD(parameters, rate, momentum=0.9)
+    rule, codes = recipe.rule, trained_codes(model)
+    if codes and rule.stores != "code":
+        raise ValueError(
+            f"recipe must have an optimiser that moves codes, which {codes[0].name} is made of, "
+            f"got {rule.name}"
+        )
+    rate = rule.lr if lr is None else require_positive("lr", lr)
+    optimiser: Optimizer = named(rule.make)(model, recipe, rate)
     for group in optimiser.param_groups:
         group["initial_lr"] = group["lr"]
-    if recipe.update is not None and recipe.optimiser != "integer-madam":
-        _store(model, recipe)
-        optimiser.register_step_post_hook(lambda *_: _store(model, recipe))
-    if recipe.optimiser != "integer-madam":  # which counts its own steps
+    stored = [layer for layer in mapped_layers(model) if layer.recipe.update and not layer.coded]
+    if stored:
+        _store(stored)
+        optimiser.register_step_post_hook(lambda *_: _store(stored))
+    if rule.stores != "code":  # whose optimiser counts its own steps
         optimiser.register_step_post_hook(lambda self, *_: _count_step(self, model, recipe))
     return optimiser
 
@@ -49,27 +49,22 @@ def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) ->
 def _count_step(optimiser: Optimizer, model: nn.Module, recipe: Recipe) -> None:
     """Add the events of the step just taken to the tally of a converted model."""
     for layer in mapped_layers(model)[:1]:
-        moved = updated_elements(optimiser)
-        layer.tally.add_update(recipe.optimiser, moved, recipe.update)
+        elements = [weight.numel() for weight in _moved(optimiser)]
+        layer.tally.add_update(recipe.optimiser, sum(elements), recipe.update, len(elements))
 
 
 @torch.no_grad()
-def _store(model: nn.Module, recipe: Recipe) -> None:
-    """Round the weights of mapped layers to the update format, in place."""
-    assert recipe.update is not None
-    for layer in mapped_layers(model):
+def _store(layers: Sequence[Mapped]) -> None:
+    """Round the weights of mapped layers to their update formats, in place."""
+    for layer in layers:
+        fmt = layer.recipe.update
+        assert fmt is not None
         for tensor in layer.parameters(recurse=False):
             real = tensor.detach().numpy()
             if not real.any():
                 continue  # zero stays zero: a format without it would store its smallest magnitude
             array = encode_tensor(
-                layer.tally,
-                layer.layer_name,
-                "update",
-                "update",
-                real,
-                recipe.update,
-                recipe.scaling,
+                layer.tally, layer.layer_name, "update", "update", real, fmt, layer.recipe.scaling
             )
             tensor.copy_(torch.from_numpy(to_float32(array)))
 
@@ -87,10 +82,12 @@ def undefined_directions(optimiser: Optimizer) -> int:
 
 def updated_elements(optimiser: Optimizer) -> int:
     """Number of weights the gradients at hand move in a step."""
-    count = sum(
-        weight.numel()
-        for group in optimiser.param_groups
-        for weight in group["params"]
-        if weight.grad is not None
-    )
-    return count + (optimiser.delivered() if isinstance(optimiser, IntegerMadam) else 0)
+    coded: Sequence[CodedTensor] = getattr(optimiser, "coded", ())
+    delivered = sum(each.gradient.numel() for each in coded if each.gradient is not None)
+    return delivered + sum(weight.numel() for weight in _moved(optimiser))
+
+
+def _moved(optimiser: Optimizer) -> list[torch.Tensor]:
+    """The float Parameters that have a gradient."""
+    groups = optimiser.param_groups
+    return [weight for group in groups for weight in group["params"] if weight.grad is not None]

@@ -4,7 +4,7 @@ Layers hold a reference to one `Tally` and add to it while they work; nothing is
 afterwards. `enabled = False` (evaluation) makes every add a no-op.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,10 @@ from ...lns.checks import require_choice
 from ...lns.datapath import AnyDatapath
 from ...lns.format import FP32, Format
 from ...lns.mx_format import AnyFormat
-from ..events.mac import (
-    Event,
-    Events,
-    add_events,
-    encode_events,
-    gemm_events,
-    update_events,
-)
+from ..events.encode import encode_events
+from ..events.event import Event, Events, add_events
+from ..events.mac import gemm_events
+from ..events.update import update_events
 from ..workload.workload import PHASES
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
@@ -44,21 +40,22 @@ class GemmRecord:
 class Tally:
     """Mutable counts of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, phases: Sequence[str] = PHASES) -> None:
         self.enabled = True
+        self.phases = tuple(phases)  #: of the rule's steps
         self.on_gemm: Callable[[GemmRecord], None] | None = None  #: called by the GEMM, if set
         self.encodes: dict[tuple[str, str], list[int]] = {}
         self.accumulators: dict[tuple[str, str], list[int]] = {}
         # How often a run asked for the same work; the events of each are worked out when read.
         self._asked: dict[tuple[Any, ...], list[int]] = {}
-        self._added: dict[str, Events] = {phase: {} for phase in PHASES}
+        self._added: dict[str, Events] = {phase: {} for phase in self.phases}
 
     def reset(self) -> None:
         """Forget every count; `enabled` and `on_gemm` stay."""
         self.encodes.clear()
         self.accumulators.clear()
         self._asked.clear()
-        self._added = {phase: {} for phase in PHASES}
+        self._added = {phase: {} for phase in self.phases}
 
     @property
     def events(self) -> dict[str, Events]:
@@ -71,7 +68,7 @@ class Tally:
 
     def _ask(self, phase: str, kind: Callable[..., Events], *arguments: Any) -> None:
         """Count the events that `kind` gives for the arguments once more."""
-        asked = (require_choice("phase", phase, PHASES), kind, *arguments)
+        asked = (require_choice("phase", phase, self.phases), kind, *arguments)
         self._asked.setdefault(asked, [0])[0] += 1
 
     def add_encode(
@@ -120,15 +117,15 @@ class Tally:
         row[1] += int(overflowed)
         row[2] += m * n * k
 
-    def add_update(self, rule: str, elements: int, fmt: Format | None) -> None:
+    def add_update(self, rule: str, elements: int, fmt: Format | None, tensors: int = 0) -> None:
         """Count one optimiser step; the arguments of `update_events`."""
         if self.enabled and elements:
-            self._ask("update", update_events, rule, elements, fmt)
+            self._ask("update", update_events, rule, elements, fmt, FP32, tensors)
 
     def add_events(self, phase: str, events: Mapping[Event, int]) -> None:
         """Add `events` to a phase."""
         if self.enabled:
-            add_events(self._added[require_choice("phase", phase, PHASES)], events)
+            add_events(self._added[require_choice("phase", phase, self.phases)], events)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON values; keys are sorted, so equal counts are equal text."""

@@ -228,9 +228,12 @@ class Flow:
         return final
 
     def workload(
-        self, name: str, parameters: int, gradients: Sequence[tuple[int, int]]
+        self, name: str, parameters: Sequence[int], gradients: Sequence[tuple[int, int]]
     ) -> Workload:
-        """Return what was collected; gradients: tensors (parameter, its gradient)."""
+        """Return what was collected; gradients: tensors (parameter, its gradient).
+
+        parameters: elements of each tensor the update moves.
+        """
         final = self._settle_gradients(gradients)
         gemms: list[Gemm] = []
         vector: list[VectorOp] = []
@@ -255,7 +258,8 @@ class Flow:
             gemms=tuple(gemms),
             tensors=tuple(self._encoded()),
             vector=tuple(vector),
-            parameters=parameters,
+            parameters=sum(parameters),
+            parameter_tensors=len(parameters),
             saved_words=sum(t.late_words for t in self.tensors),
             uncounted=tuple(self.uncounted),
         )

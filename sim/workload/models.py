@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ...lns.checks import require_choice
+from .catalog import trained_name
 
 Shape = tuple[int, ...]
 
@@ -95,7 +95,7 @@ def resnet18(input_shape: Shape, classes: int) -> nn.Module:
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
-    "resnet18": resnet18,
+    "resnet18-cifar": resnet18,
 }
 
 
@@ -105,7 +105,7 @@ def make_model(name: str, input_shape: Shape, classes: int, seed: int) -> nn.Mod
     PyTorch's own initialisation; the global generator is left as it was. An unknown name raises
     ValueError listing the known ones.
     """
-    build = MODELS[require_choice("model", name, MODELS)]
+    build = MODELS[trained_name(name)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(input_shape, classes)

@@ -9,14 +9,17 @@ Narayanan et al., SC 2021, and not confirmed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, relu, scaled_dot_product_attention
 
-from ...lns.checks import require_choice, require_int
+from ...lns.checks import require_int
+from . import catalog
+from .catalog import costed_name
 from .models import cnn as small_cnn
-from .models import mlp, resnet18
+from .models import make_model, mlp, resnet18
 from .trace import trace_step
 from .workload import Workload
 
@@ -156,7 +159,6 @@ class Network:
 
     build: Callable[[], nn.Module]
     inputs: Callable[[int], list[Tensor]]  #: batch -> tensors
-    note: str
     loss: Callable[[Tensor], Tensor] | None = None
 
 
@@ -172,25 +174,18 @@ def _bert(layers: int, width: int, heads: int) -> Callable[[], nn.Module]:
     return lambda: Transformer(layers, width, heads, 30522, 512, 2, pre=False)
 
 
+#: built by name; catalog.NETWORKS says what they are
 NETWORKS: dict[str, Network] = {
-    "resnet18": Network(
-        lambda: ResNet(Basic, (2, 2, 2, 2)), _images(224), "ResNet-18, ImageNet 224x224"
-    ),
-    "resnet50": Network(
-        lambda: ResNet(Bottleneck, (3, 4, 6, 3)), _images(224), "ResNet-50, ImageNet 224x224"
-    ),
-    "bert-base": Network(_bert(12, 768, 12), _tokens(384), "BERT-Base, 384 tokens", _spans),
-    "bert-large": Network(_bert(24, 1024, 16), _tokens(384), "BERT-Large, 384 tokens", _spans),
+    "resnet18-imagenet": Network(lambda: ResNet(Basic, (2, 2, 2, 2)), _images(224)),
+    "resnet50": Network(lambda: ResNet(Bottleneck, (3, 4, 6, 3)), _images(224)),
+    "bert-base": Network(_bert(12, 768, 12), _tokens(384), _spans),
+    "bert-large": Network(_bert(24, 1024, 16), _tokens(384), _spans),
     "gpt-1.7b": Network(
-        lambda: Transformer(24, 2304, 24, 51200, 2048, 51200, pre=True),
-        _tokens(2048),
-        "GPT, 1.7 billion parameters, 2048 tokens",
+        lambda: Transformer(24, 2304, 24, 51200, 2048, 51200, pre=True), _tokens(2048)
     ),
-    "resnet18-cifar": Network(
-        lambda: resnet18((3, 32, 32), 10), _images(32), "ResNet-18 in its CIFAR form, 32x32"
-    ),
-    "mlp": Network(lambda: mlp((1, 28, 28), 10), _images(28, 1), "MLP 784-256-128-10"),
-    "cnn": Network(lambda: small_cnn((1, 28, 28), 10), _images(28, 1), "CNN 16-32, 28x28"),
+    "resnet18-cifar": Network(lambda: resnet18((3, 32, 32), 10), _images(32)),
+    "mlp": Network(lambda: mlp((1, 28, 28), 10), _images(28, 1)),
+    "cnn": Network(lambda: small_cnn((1, 28, 28), 10), _images(28, 1)),
 }
 
 
@@ -199,11 +194,19 @@ def network_workload(name: str, batch: int = 1) -> Workload:
 
     An unknown name raises ValueError listing the known ones.
     """
-    network = NETWORKS[require_choice("model", name, NETWORKS)]
+    name = costed_name(name)
+    network = NETWORKS[name]
     require_int("batch", batch, 1, 1 << 20)
     with torch.device("meta"):
         model = network.build()
         inputs = network.inputs(batch)
     workload = trace_step(model, inputs, network.loss, name=name)
     samples = "one sample" if batch == 1 else f"{batch} samples"
-    return replace(workload, note=f"{network.note}, {samples}")
+    return replace(workload, note=f"{catalog.NETWORKS[name]}, {samples}")
+
+
+@lru_cache(maxsize=32)
+def run_workload(model: str, image: tuple[int, ...], classes: int, batch: int) -> Workload:
+    """Return the training step of a network in models.MODELS on a batch of images (C, H, W)."""
+    images = torch.empty(batch, *image, device="meta")
+    return trace_step(make_model(model, image, classes, seed=0), images, name=model)

@@ -183,8 +183,15 @@ class _Graph:
         if not self.gemms:
             raise ValueError("graph must have a Conv, Gemm or MatMul, got none")
         gemms, tensors = tuple(self.gemms), tuple(self.tensors.values())
-        parameters, uncounted = sum(self.parameters.values()), tuple(sorted(self.uncounted))
-        return Workload(name, gemms, tensors, (), parameters, uncounted=uncounted, note=NOTE)
+        return Workload(
+            name,
+            gemms,
+            tensors,
+            parameters=sum(self.parameters.values()),
+            uncounted=tuple(sorted(self.uncounted)),
+            note=NOTE,
+            parameter_tensors=len(self.parameters),
+        )
 
     def sizes(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape; ValueError where it is not known or a size is open."""

@@ -75,8 +75,8 @@ def trace_step(
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
     trained = [p for p in twin.parameters() if p.grad is not None]
-    parameters = sum(p.numel() for p in trained)
-    return watch.flow.workload(name, parameters, watch.gradients(trained))
+    sizes = [parameter.numel() for parameter in trained]
+    return watch.flow.workload(name, sizes, watch.gradients(trained))
 
 
 class _Watch(TorchDispatchMode):

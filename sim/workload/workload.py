@@ -126,6 +126,7 @@ class Workload:
     saved_words: int = 0
     uncounted: tuple[str, ...] = ()
     note: str = ""
+    parameter_tensors: int = 0  #: among how many tensors the parameters are
 
     def __post_init__(self) -> None:
         require_text("name", self.name)
@@ -137,6 +138,7 @@ class Workload:
             raise ValueError(f"gemms must not be empty, got none in {self.name}")
         require_int("parameters", self.parameters, 0, LONGEST)
         require_int("saved_words", self.saved_words, 0, LONGEST)
+        require_int("parameter_tensors", self.parameter_tensors, 0, LONGEST)
 
     @property
     def macs(self) -> int:
@@ -233,4 +235,11 @@ def workload_of_layers(name: str, layers: Iterable[Gemm], note: str = "") -> Wor
             Tensor(name_, "dw", "gradient", weights),
         ]
         parameters += weights
-    return Workload(name, tuple(gemms), tuple(tensors), parameters=parameters, note=note)
+    return Workload(
+        name,
+        tuple(gemms),
+        tuple(tensors),
+        parameters=parameters,
+        note=note,
+        parameter_tensors=sum(tensor.role == "weight" for tensor in tensors),
+    )

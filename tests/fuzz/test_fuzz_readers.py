@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from lnsim.sim.cost.energy import price_step
 from lnsim.sim.cost.step import cost_step
 from lnsim.sim.data.datasets import parse_idx
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
 from lnsim.sim.prices.sources import ert_text, load_prices
 from lnsim.sim.prices.table import PriceTable
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.page import write_outputs
 from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lnsim.sim.runs.run_config import RunConfig

@@ -16,7 +16,8 @@ from fuzzing import Answer, attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from lnsim import lns, sim
-from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, OPTIMISERS, SCALINGS, ZERO_STARTS
+from lnsim.sim.recipes.recipe import INITIAL_EXPONENTS, SCALINGS, ZERO_STARTS
+from lnsim.sim.rules.rule import RULES
 from lnsim.sim.workload.workload import Gemm, Workload
 from torch import nn
 
@@ -96,7 +97,7 @@ def for_conv(draw: st.DrawFn) -> Spec:
 def for_recipe(draw: st.DrawFn) -> Spec:
     """Fields of a Recipe: a good one, some from another."""
     first, second = draw(recipes()), draw(recipes())
-    mixed = {"optimiser": draw(st.sampled_from(OPTIMISERS))}
+    mixed = {"optimiser": draw(st.sampled_from(sorted(RULES)))}
     mixed["scaling"] = draw(st.sampled_from(SCALINGS))
     mixed["zero_start"] = draw(st.sampled_from(ZERO_STARTS))
     mixed["initial_exponents"] = draw(st.sampled_from(INITIAL_EXPONENTS))
@@ -116,7 +117,7 @@ def for_lns_recipe(draw: st.DrawFn) -> Spec:
         "gamma": gamma,
         "antilog": path.antilog,
         "accumulator": path.accumulator,
-        "optimiser": draw(st.sampled_from(OPTIMISERS)),
+        "optimiser": draw(st.sampled_from(sorted(RULES))),
         "update": update,
         "variant": path.variant,
     }
@@ -213,6 +214,35 @@ def for_name(draw: st.DrawFn) -> Spec:
     return {"name": draw(st.sampled_from(names))}
 
 
+def for_price(draw: st.DrawFn) -> Spec:
+    """Arguments of price_step."""
+    cost = sim.cost_step(STEP, sim.get_machine("edge-16"), draw(recipes()))
+    return {"cost": cost, "table": sim.PriceTable.default()}
+
+
+def for_compare(draw: st.DrawFn) -> Spec:
+    """Arguments of compare."""
+    energies = [sim.price_step(**for_price(draw)) for _ in range(2)]
+    return {"this": energies[0], "other": energies[1], "table": sim.PriceTable.default()}
+
+
+def for_run(draw: st.DrawFn) -> Spec:
+    """Fields of a RunConfig; files are fuzzed by their readers."""
+    names = ("lns", "lns8", "e5g4-log-mitchell", "e5g4-w20", "fp8", "fp8-fixed", "mxfp4", "fp9")
+    right = {
+        "format": draw(st.sampled_from(names)),
+        "exponent_bits": draw(st.one_of(st.none(), st.integers(1, 16))),
+        "gamma": draw(st.one_of(st.none(), st.sampled_from((1, 4, 6, 8)))),
+        "accumulator_bits": draw(st.one_of(st.none(), st.integers(3, 64))),
+        "style": draw(st.sampled_from((None, None, "direct", "bins", "log"))),
+        "optimiser": draw(st.sampled_from((None, None, *RULES))),
+        "model": draw(st.sampled_from(("mlp", "cnn", "resnet18", "resnet50"))),
+        "lr": draw(st.one_of(st.none(), st.floats(0, 2))),
+    }
+    plain = {"data": "digits", "epochs": 1, "batch": 8, "seed": 0, "threads": 1, "variant": None}
+    return right | plain
+
+
 CALLS: dict[str, Callable[[st.DrawFn], Spec]] = {
     "Linear": for_linear,
     "Conv2d": for_conv,
@@ -227,11 +257,19 @@ CALLS: dict[str, Callable[[st.DrawFn], Spec]] = {
     "convert": for_convert,
     "make_optimiser": for_optimiser,
     "Workload": for_workload,
+    "price_step": for_price,
+    "compare": for_compare,
+    "RunConfig": for_run,
     "get_recipe": for_name,
     "get_machine": for_name,
+    "get_rule": for_name,
 }
-# values that functions return, a table, files' values (test_fuzz_readers), and codes' own fuzzing
-NOT_CALLED = {"GemmCost", "StepCost", "Tally", "RECIPES", "Machine", "matmul_mx"}
+# values that functions return, a table, files' values (test_fuzz_readers), codes' own fuzzing, and
+# what takes one value that is checked when it is made
+NOT_CALLED = {
+    "GemmCost", "StepCost", "Tally", "RECIPES", "Rule", "Machine", "PriceTable", "SweepConfig", "matmul_mx",
+    "train", "run_sweep",
+}  # fmt: skip
 
 
 def test_every_public_name_is_a_target() -> None:

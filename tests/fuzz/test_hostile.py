@@ -21,7 +21,7 @@ from lnsim.sim.data.datasets import load_data
 from lnsim.sim.files.paths import inside, write_atomic
 from lnsim.sim.machine.machine import Machine, get_machine
 from lnsim.sim.prices.table import PriceTable
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.step_files import write_step
 from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lnsim.sim.runs.run_config import RunConfig

@@ -58,9 +58,11 @@ ALLOWED: dict[str, set[str]] = {
 }  # fmt: skip
 # Files that may import torch; a name ending in / stands for a folder.
 TORCH = (
+    "sim/rules/coded.py",
     "sim/rules/madam.py",
     "sim/rules/madam_optimisers.py",
     "sim/rules/params.py",
+    "sim/rules/torch_optimisers.py",
     "sim/training/",
     "sim/workload/trace.py",
     "sim/workload/meta.py",
@@ -70,7 +72,15 @@ TORCH = (
     "sim/runs/checkpoint.py",
 )
 # Imports inside functions, each for a reason: file -> what it imports there.
-LATE: dict[str, dict[str, str]] = {}
+LATE: dict[str, dict[str, str]] = {
+    "sim/cli/energy.py": {
+        "sim/workload/networks.py": "start-up: torch only for a network by name",
+        "sim/report/step_files.py": "start-up: matplotlib",
+    },
+    "sim/cli/formats.py": {"sim/report/precision_plot.py": "start-up: matplotlib"},
+    "sim/cli/train.py": {"sim/runs/train.py": "start-up: torch"},
+    "sim/runs/plan.py": {"sim/workload/networks.py": "start-up: torch only for a run's step"},
+}
 # Files that still break a rule of the tables; none may join them.
 NOT_YET_ONE_WAY = {
     "kernels/cpu/gemm/tables.py",
@@ -78,17 +88,9 @@ NOT_YET_ONE_WAY = {
     "kernels/cpu/runtime/which.py",
     "kernels/operands.py",
     "sim/conformance/backends.py",
-    "sim/events/mx_mac.py",
-    "sim/recipes/recipe.py",
-    "sim/rules/madam_optimisers.py",
-    "sim/runs/run_cost.py",
-    "sim/cli/conformance.py",
 }
 NOT_YET_AT_THE_TOP = {
     "lns/operators.py",
-    "sim/cli/commands.py",
-    "sim/cli/energy.py",
-    "sim/cli/main.py",
     "sim/conformance/backends.py",
     "sim/data/fetch.py",
     "sim/prices/table.py",

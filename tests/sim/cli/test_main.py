@@ -11,16 +11,17 @@ import pytest
 from lnsim.lns.format import FORMATS
 from lnsim.sim.cli.flags import SHARED_HELP, SWEEP_HELP, TRAIN_HELP
 from lnsim.sim.cli.main import main
+from lnsim.sim.recipes.catalog import RECIPES
 from lnsim.sim.recipes.facts import facts
-from lnsim.sim.recipes.recipe import RECIPES
 from lnsim.sim.runs import sweep
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.sweep_config import SweepConfig
 
 SMALL = ("--epochs", "1", "--batch", "16", "--limit-train", "64", "--limit-test", "50")
 BAD = {
-    "sweep --formats fp9": "format must be one of bf16, fp16, fp32, fp32-madam, fp8, fp8-fixed, "
-    "fp8-no-master, int8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, mxfp8-e4m3, mxfp8-e5m2, mxint8, got 'fp9'",
+    "sweep --formats fp9": "format must be one of bf16, eEgG, fp16, fp32, fp32-madam, fp8, "
+    "fp8-fixed, fp8-no-master, int8, lns, lns8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, mxfp8-e4m3, "
+    "mxfp8-e5m2, mxint8, got 'fp9'; did you mean fp8?",
     "sweep --gamma 6": "gamma must be a power of two, got 6",
     "sweep --exponent-bits 0": "exponent_bits must be in 2..15, got 0",
     "sweep --exponent-bits 8:4": "exponent_bits must be a number, a list 4,6,8 or a range 4:8, "
@@ -32,7 +33,7 @@ BAD = {
     "sweep --lr nan": "lr must be ",
     "sweep --epochs 0": "epochs must be in 1..1000000, got 0",
     "sweep --batch 4000": "batch must be at most the 3823 training images, got 4000",
-    "sweep --model lstm": "model must be one of cnn, mlp, resnet18, got 'lstm'",
+    "sweep --model lstm": "model must be one of cnn, mlp, resnet18-cifar, got 'lstm'",
     "sweep --data imagenet": "data must be one of cifar10, digits, fashion-mnist, mnist, got ",
     "sweep --data mnist": "data set mnist is not in ",
     "sweep --config none.yaml": "config none.yaml must be readable, got No such file or directory",
@@ -226,6 +227,47 @@ def test_train_writes_its_record_and_goes_on_from_a_checkpoint(
     assert [again[name] for name in ("history", "events")] == [
         record[name] for name in ("history", "events")
     ]
+
+
+def test_train_takes_the_names_that_energy_takes(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name and the flags that say the same are one run; a flag that says another is refused."""
+    paths = []
+    for words in (
+        ["--format", "e5g4-log-mitchell"],
+        ["--format", "lns", "--exponent-bits", "5", "--gamma", "4", "--style", "log",
+         "--variant", "mitchell"],
+    ):  # fmt: skip
+        assert main(["train", *SMALL, *words, "--out", "run"]) == 0
+        paths.append(capsys.readouterr().out.splitlines()[-1].split()[-1])
+    assert paths[0] == paths[1]
+    assert main(["train", "--format", "e5g4", "--gamma", "8"]) == 2
+    out = capsys.readouterr()
+    assert out.err == "lnsim: error: gamma must be 4 for format e5g4, got 8\n"
+
+
+def test_a_network_has_one_name_in_every_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`resnet18` of 0.1 is read, and said what it is taken for; what cannot be trained says so."""
+
+    def stop(config: SweepConfig, **rest: object) -> None:
+        raise ValueError(f"{config.model} into {config.folder}")
+
+    monkeypatch.setattr(sweep, "run_sweep", stop)
+    note = "lnsim: note: model resnet18 names two networks, read as {}\n"
+    for name, notes in (("resnet18", note.format("resnet18-cifar")), ("resnet18-cifar", "")):
+        assert main(["sweep", "--model", name]) == 2
+        error = "lnsim: error: resnet18-cifar into results/digits-resnet18\n"
+        assert capsys.readouterr().err == notes + error
+    assert main(["energy", "--model", "resnet18", "--out", "o"]) == 0
+    out = capsys.readouterr()
+    assert out.err == note.format("resnet18-imagenet")
+    assert "resnet18-imagenet (ResNet-18, ImageNet 224x224, one sample)" in out.out
+    for command in ("train", "sweep"):
+        assert main([command, "--model", "bert-base"]) == 2
+        assert "got 'bert-base', which only `lnsim energy` takes\n" in capsys.readouterr().err
 
 
 def test_an_interrupted_sweep_exits_130(

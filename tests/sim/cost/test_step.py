@@ -8,7 +8,7 @@ from lnsim.sim import cost_step, get_machine, get_recipe
 from lnsim.sim.cost.energy import compare, price_step
 from lnsim.sim.cost.mac_source import MAC_SOURCES, three_pass_energy
 from lnsim.sim.cost.step import StepCost
-from lnsim.sim.events.mac import Event, Events, add_events
+from lnsim.sim.events.event import Event, Events, add_events
 from lnsim.sim.machine.machine import machine_names
 from lnsim.sim.prices.table import ZERO, PriceTable
 from lnsim.sim.runs.run_config import RunConfig

@@ -18,16 +18,12 @@ from lnsim.lns.format import (
     LNS16_UPDATE,
     LNSFormat,
 )
+from lnsim.sim.events.encode import encode_events
+from lnsim.sim.events.event import NOT_COUNTED, Event, add_events
 from lnsim.sim.events.log_mac import change_events
-from lnsim.sim.events.mac import (
-    NOT_COUNTED,
-    RULES,
-    Event,
-    add_events,
-    encode_events,
-    gemm_events,
-    update_events,
-)
+from lnsim.sim.events.mac import gemm_events
+from lnsim.sim.events.update import update_events
+from lnsim.sim.rules.rule import RULES
 from lnsim.sim.training.tally import Tally
 
 ADDS = ("accumulate", "tree_add")

@@ -103,7 +103,9 @@ def test_bad_machines(tmp_path: Path, old: str, new: str, message: str) -> None:
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
     """A misspelt machine lists the known ones; another suffix says what is read."""
-    with pytest.raises(ValueError, match=r"^machine must be one of edge-16, .+, got 'tpu'$"):
+    with pytest.raises(
+        ValueError, match=r"^machine must be one of edge-16, .+, got 'tpu'; did you mean tpu-128\?$"
+    ):
         get_machine("tpu")
     path = tmp_path / "m.json"
     path.write_text("{}")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from lnsim.sim import cost_step, get_machine, get_recipe
 from lnsim.sim.cost.energy import price_step
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.prices.sources import ert_text, load_prices, table_of_node
 from lnsim.sim.prices.table import Interval, PriceTable, price
 from lnsim.sim.workload.workload import Gemm, workload_of_layers

@@ -6,7 +6,8 @@ import pytest
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, LNS8, Format
 from lnsim.sim import RECIPES, cost_step, get_machine, get_recipe, lns_recipe
-from lnsim.sim.events.mac import Event, Events, gemm_events
+from lnsim.sim.events.event import Event, Events
+from lnsim.sim.events.mac import gemm_events
 from lnsim.sim.prices.kinds import RULE_TEXT, RULES
 from lnsim.sim.prices.rows import read_row
 from lnsim.sim.prices.sources import load_prices

@@ -137,5 +137,7 @@ def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert precision_png("mxfp4") != precision_png("fp4-e2m1")
     assert main(["formats", "--plot", str(path)]) == 2
     assert "plot must come with the name of a format" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"^format must be one of bf16, .+, got 'fp9'$"):
+    with pytest.raises(
+        ValueError, match=r"^format must be one of bf16, .+, got 'fp9'; did you mean fp8\?$"
+    ):
         precision_png("fp9")

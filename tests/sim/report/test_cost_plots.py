@@ -9,7 +9,7 @@ from lnsim.sim.cost.components import COMPONENTS
 from lnsim.sim.cost.step import StepCost, cost_gemm, cost_step
 from lnsim.sim.machine.machine import Machine, get_machine, machine_names
 from lnsim.sim.prices.table import PriceTable
-from lnsim.sim.recipes.recipe import get_recipe
+from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.cost_plots import (
     _COMPONENTS,
     _GROUPS,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lnsim.sim.cli.main import main
-from lnsim.sim.events.mac import Event
+from lnsim.sim.events.event import Event
 from lnsim.sim.prices.table import GROUPS, Interval, PriceTable
 from lnsim.sim.report.page import OUTPUTS, caption, lines, percent, write_outputs
 from lnsim.sim.report.sweep_plot import accuracy_energy_png, points_of

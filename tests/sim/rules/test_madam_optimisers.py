@@ -243,7 +243,7 @@ def test_integer_madam(name: str) -> None:
     differing = doubtful = clamped = 0
     for gradient in gradients(8):
         k = levels - 1 - (layer.weight_code.numpy() % levels).astype(np.int64)
-        layer.gradients["weight"] = torch.from_numpy(gradient)
+        layer.codes["weight"].gradient = torch.from_numpy(gradient)
         optimiser.step()
         u, error = direction.step(gradient)
         near = near_a_boundary(factor * u, factor * (error + 2 * E * np.abs(u)))

@@ -8,8 +8,10 @@ import pytest
 import torch
 from lnsim.lns import Accumulator, Datapath
 from lnsim.sim.prices.table import PriceTable
-from lnsim.sim.runs.run_config import FORMAT_NAMES, MODEL_NAMES, RunConfig
+from lnsim.sim.recipes.names import FORMAT_NAMES
+from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.train import FINAL_LR, batch_order, lr_scale, train
+from lnsim.sim.workload import catalog, networks
 from lnsim.sim.workload.models import MODELS
 
 SMALL = {"limit_train": 200, "limit_test": 100, "batch": 32, "epochs": 2}
@@ -289,8 +291,9 @@ def test_labels() -> None:
 
 
 def test_model_names_are_the_models() -> None:
-    """The list that needs no torch is the registry's."""
-    assert set(MODEL_NAMES) == set(MODELS)
+    """The lists that need no torch are the registries'."""
+    assert set(catalog.TRAINED) == set(MODELS)
+    assert set(catalog.NETWORKS) == set(networks.NETWORKS)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +304,7 @@ def test_model_names_are_the_models() -> None:
         ({"exponent_bits": "7"}, "exponent_bits must be an integer, got '7'"),
         ({"format": "fp9"}, "format must be one of bf16, "),
         ({"data": "imagenet"}, "data must be one of cifar10, digits, "),
-        ({"model": "gpt"}, "model must be one of cnn, mlp, resnet18, got 'gpt'"),
+        ({"model": "gpt"}, "model must be one of cnn, mlp, resnet18-cifar, got 'gpt'"),
         ({"format": "fp8", "gamma": 8}, "gamma must be left out for format fp8, got 8"),
         ({"format": "fp8", "lanes": 2}, "lanes must be left out for format fp8, got 2"),
         (

@@ -147,7 +147,7 @@ def test_models_train_a_step_on_every_recipe(name: str, recipe: str) -> None:
     assert out.shape == (3, 4)
     out.square().sum().backward()
     for layer in mapped_layers(converted):
-        grad = layer.gradients["weight"] if layer.coded else layer.weight.grad
+        grad = layer.codes["weight"].gradient if layer.coded else layer.weight.grad
         assert bool(torch.isfinite(grad).all())
         assert bool(grad.any())
 

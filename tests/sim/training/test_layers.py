@@ -149,8 +149,8 @@ def test_backward_reaches_a_coded_first_layer() -> None:
     gemms = record(layer)
     layer(torch.randn(2, 4)).sum().backward()
     assert [g.phase for g in gemms] == ["forward", "dw"]
-    assert layer.gradients["weight"].shape == (3, 4)
-    assert layer.gradients["bias"].shape == (3,)
+    assert layer.codes["weight"].gradient.shape == (3, 4)
+    assert layer.codes["bias"].gradient.shape == (3,)
 
 
 def test_what_is_lost_is_counted() -> None:
