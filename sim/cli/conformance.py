@@ -12,8 +12,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ...lns.checks import require_choice, require_int
 from ..conformance.backends import NAMES, get_backend
-from ..conformance.batch import LEVELS
-from ..conformance.judge import expected
+from ..conformance.batch import expected
+from ..conformance.levels import LEVELS
 from ..conformance.run import Row, Tally
 from ..conformance.run import run as ask_all
 from ..conformance.suite import SECTIONS, batches

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...lns.array import LNSArray
 from ...lns.format import LNSFormat
-from .batch import GAMMAS, VARIANTS, Batch, Level, codes, every_code, every_pair
+from .batch import Batch, codes, every_code, every_pair
+from .levels import GAMMAS, VARIANTS, Level
 
 PAIRS, CODES = "every pair of codes", "every code"
 DRAWN_PAIRS, DRAWN_ROWS = "drawn pairs of codes", "drawn rows"
@@ -42,14 +43,12 @@ def multiply_batches(level: Level, rng: Random) -> Iterator[Batch]:
             a, b = _without_zero(a, b)
         for target, offset in _targets(fmt, quotient)[: 4 if fmt.bits <= _SMALL else 2]:
             shift = offset - 3 if not quotient else offset + 7
-            settings = {"fmt": target, "offset": shift}
-            yield Batch("multiply", name, PAIRS, {"a": a, "b": b}, settings, True)
+            yield Batch.call("multiply", name, PAIRS, a, b, target, shift, exhaustive=True)
     for fmt in level.wide:
         narrow = LNSFormat(fmt.exponent_bits - 3, fmt.gamma, zero=False)  # has no zero
         a, b = drawn_pair(rng, fmt, narrow, level.drawn, (7, -(1 << 20)))
         for name, offset in (("mul", -(1 << 20) + 11), ("div", 1 << 20)):
-            settings = {"fmt": fmt, "offset": offset}
-            yield Batch("multiply", name, DRAWN_PAIRS, {"a": a, "b": b}, settings, False)
+            yield Batch.call("multiply", name, DRAWN_PAIRS, a, b, fmt, offset)
 
 
 def _without_zero(a: LNSArray, b: LNSArray) -> tuple[LNSArray, LNSArray]:
@@ -65,15 +64,14 @@ def root_batches(level: Level, rng: Random) -> Iterator[Batch]:
         drawn = range(1 << fmt.bits) if whole else [
             rng.getrandbits(fmt.bits) for _ in range(level.drawn)
         ]  # fmt: skip
-        for offset, target in product((0, -3), _targets(fmt, quotient=False)):
-            settings = {"fmt": target[0], "offset": target[1]}
-            a = {"a": codes(fmt, drawn, offset)}
-            yield Batch("multiply", "square", what, a, settings, whole)
-            root = codes(fmt, [c for c in drawn if c <= fmt.max_exponent + fmt.zero], offset)
-            settings = {"fmt": target[0], "offset": offset // 2 + target[1] // 4}
-            yield Batch("multiply", "sqrt", what, {"a": root}, settings, whole)
+        positive = [code for code in drawn if code <= fmt.max_exponent + fmt.zero]
+        for offset, (target, its) in product((0, -3), _targets(fmt, quotient=False)):
+            a, root = codes(fmt, drawn, offset), codes(fmt, positive, offset)
+            half = offset // 2 + its // 4
+            yield Batch.call("multiply", "square", what, a, target, its, exhaustive=whole)
+            yield Batch.call("multiply", "sqrt", what, root, target, half, exhaustive=whole)
         for name in ("neg", "absolute"):
-            yield Batch("order", name, what, {"a": codes(fmt, drawn, 4)}, {}, whole)
+            yield Batch.call("order", name, what, codes(fmt, drawn, 4), exhaustive=whole)
 
 
 def compare_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -81,13 +79,13 @@ def compare_batches(level: Level, rng: Random) -> Iterator[Batch]:
     small = [fmt for fmt in level.pairs if fmt.bits <= _SMALL]
     for fmt in level.pairs:
         a, b = every_pair(fmt, fmt, 0, 0 if fmt.bits > _SMALL else 1)
-        yield Batch("order", "compare", PAIRS, {"a": a, "b": b}, {}, True)
+        yield Batch.call("order", "compare", PAIRS, a, b, exhaustive=True)
     for fmt, other in product(small, repeat=2):
         a, b = every_pair(fmt, other, -fmt.gamma, 1 - other.gamma)
-        yield Batch("order", "compare", PAIRS, {"a": a, "b": b}, {}, True)
+        yield Batch.call("order", "compare", PAIRS, a, b, exhaustive=True)
     for fmt, other in product(level.wide, repeat=2):
         a, b = drawn_pair(rng, fmt, other, level.drawn, (-(1 << 30), -(1 << 30)))
-        yield Batch("order", "compare", DRAWN_PAIRS, {"a": a, "b": b}, {}, False)
+        yield Batch.call("order", "compare", DRAWN_PAIRS, a, b)
 
 
 def requantise_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -96,16 +94,13 @@ def requantise_batches(level: Level, rng: Random) -> Iterator[Batch]:
     for fmt, target in product(dict.fromkeys(formats), repeat=2):
         same = target.max_exponent // 2 - fmt.max_exponent * target.gamma // (2 * fmt.gamma)
         for old, new in ((0, 0), (1, 0), (-3, 1 - same), (0, -same), (7, -5)):
-            settings = {"fmt": target, "offset": new}
-            yield Batch(
-                "requantise", "requantise", CODES, {"a": every_code(fmt, old)}, settings, True
-            )
+            a = every_code(fmt, old)
+            yield Batch.call("requantise", "requantise", CODES, a, target, new, exhaustive=True)
     for fmt, target in product(level.wide, (*level.wide, *level.boundaries[-1:])):
         drawn = [rng.getrandbits(fmt.bits) for _ in range(level.drawn)]
         for old, new in ((0, 0), (-2049, -target.gamma), ((1 << 30) + 1, 1 << 30)):
-            settings = {"fmt": target, "offset": new}
-            a = {"a": codes(fmt, drawn, old)}
-            yield Batch("requantise", "requantise", "drawn codes", a, settings, False)
+            a = codes(fmt, drawn, old)
+            yield Batch.call("requantise", "requantise", "drawn codes", a, target, new)
 
 
 def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -116,7 +111,7 @@ def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
             if name == "sub" and fmt.bits > _SMALL and variant != "exact":
                 continue
             a, b = every_pair(fmt, fmt, -2, -2)
-            yield Batch("add", name, PAIRS, {"a": a, "b": b}, {"variant": variant}, True)
+            yield Batch.call("add", name, PAIRS, a, b, variant, exhaustive=True)
     for fmt in level.distances:
         top = fmt.max_exponent
         distances = np.arange(top + 1 - fmt.min_exponent)
@@ -124,19 +119,17 @@ def add_batches(level: Level, rng: Random) -> Iterator[Batch]:
         near = np.concatenate([np.maximum(top // 2 + 1 - distances, 0), top - distances])
         for variant, sign in product(VARIANTS, (0, 1)):
             signed = near | sign << fmt.exponent_bits
-            pair = {"a": codes(fmt, large.tolist()), "b": codes(fmt, signed.tolist())}
-            yield Batch("add", "add", "every distance", pair, {"variant": variant}, True)
+            a, b = codes(fmt, large.tolist()), codes(fmt, signed.tolist())
+            yield Batch.call("add", "add", "every distance", a, b, variant, exhaustive=True)
     for fmt in level.wide:
         drawn = min(level.drawn, 400)
         for variant in VARIANTS:
             a, b = drawn_pair(rng, fmt, fmt, drawn)
             for name in ("add", "sub"):
-                settings = {"variant": variant}
-                yield Batch("add", name, DRAWN_PAIRS, {"a": a, "b": b}, settings, False)
+                yield Batch.call("add", name, DRAWN_PAIRS, a, b, variant)
     for gamma, variant, name in product(GAMMAS, VARIANTS, ("add", "sub")):
         a, b = _at_distances(rng, gamma, level.drawn // 10)
-        pair, settings = {"a": a, "b": b}, {"variant": variant}
-        yield Batch("add", name, "drawn distances", pair, settings, False)
+        yield Batch.call("add", name, "drawn distances", a, b, variant)
 
 
 def _at_distances(rng: Random, gamma: int, count: int) -> tuple[LNSArray, LNSArray]:
@@ -160,17 +153,16 @@ def sum_batches(level: Level, rng: Random) -> Iterator[Batch]:
         triples = np.array(list(product(range(1 << fmt.bits), repeat=3)), fmt.code_dtype)
         for order in ("sequential", "tree", "lanes:2"):
             a = LNSArray(triples, 0, fmt)
-            settings = {"order": order, "variant": "exact"}
-            yield Batch("sums", "total", "every triple of codes", {"a": a}, settings, True)
+            what = "every triple of codes"
+            yield Batch.call("sums", "total", what, a, order, "exact", exhaustive=True)
     formats = [fmt for fmt in level.pairs if fmt.bits > 3]
     rows = max(2, level.drawn // 40)
     for fmt, order, variant in product(formats, ORDERS, ("exact", "table:16", "mitchell")):
         terms = rng.choice((0, 1, 5, 16, 23))
         a, b = (_rows(rng, fmt, rows, terms, offset) for offset in (3, -4))
-        settings = {"order": order, "variant": variant}
-        yield Batch("sums", "total", DRAWN_ROWS, {"a": a}, settings, False)
-        wide = {"accumulator_bits": min(15, fmt.exponent_bits + rng.choice((2, 3, 5))), **settings}
-        yield Batch("sums", "dot", DRAWN_ROWS, {"a": a, "b": b}, wide, False)
+        yield Batch.call("sums", "total", DRAWN_ROWS, a, order, variant)
+        bits = min(15, fmt.exponent_bits + rng.choice((2, 3, 5)))
+        yield Batch.call("sums", "dot", DRAWN_ROWS, a, b, bits, order, variant)
 
 
 def _rows(rng: Random, fmt: LNSFormat, rows: int, terms: int, offset: int) -> LNSArray:

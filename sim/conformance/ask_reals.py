@@ -8,6 +8,7 @@ the largest numbers there are.
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from math import inf, isinf, nan
 from random import Random
 from typing import Any
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from ...lns.array import FloatArray, IntArray
 from ...lns.format import FloatFormat, LNSFormat
 from ...lns.oracle_ops import float_value, nearest_power
-from .batch import ROUNDINGS, Batch, Level, codes, every_code
+from .batch import Batch, codes, every_code
+from .levels import ROUNDINGS, Level
 
 Real = npt.NDArray[Any]
 DTYPES = (np.float32, np.float64)
@@ -92,8 +94,9 @@ def _encodings(
     for dtype in DTYPES:
         x = around(values, dtype)
         for rounding in ROUNDINGS:
-            settings = {"fmt": fmt, "offset": offset, "rounding": rounding}
-            yield Batch("encode", "encode", what, {"x": x}, settings, exhaustive)
+            yield Batch.call(
+                "encode", "encode", what, x, fmt, offset, rounding, exhaustive=exhaustive
+            )
 
 
 def stochastic_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -120,28 +123,26 @@ def stochastic_batches(level: Level, rng: Random) -> Iterator[Batch]:
 
 
 def _stochastic(x: Real, draws: Real, fmt: LNSFormat, offset: int, bits: int, what: str) -> Batch:
-    operands = {"x": x, "draws": draws.astype(np.int64)}
-    settings = {"fmt": fmt, "offset": offset, "random_bits": bits}
-    return Batch("encode", "encode_stochastic", what, operands, settings, what.startswith("every"))
+    arguments = x, draws.astype(np.int64), fmt, offset, bits
+    exhaustive = what.startswith("every")
+    return Batch.call("encode", "encode_stochastic", what, *arguments, exhaustive=exhaustive)
 
 
 def default_offset_batches(level: Level, rng: Random) -> Iterator[Batch]:
     """The scale that encoding chooses: largest numbers on both sides of every boundary."""
+    ask = partial(Batch.call, exhaustive=True)
     for fmt in level.boundaries:
         if fmt.bits > 6:
             continue
         octave = rng.choice((-3, 0, 5)) * fmt.gamma
-        for e in range(fmt.gamma):
-            for value in _steps(e + octave, 0, fmt.gamma):
-                for point in (np.nextafter(value, 0), value, np.nextafter(value, inf)):
-                    x = np.array([point / 5, -point, 0.0])
-                    for rounding in ROUNDINGS:
-                        settings = {"fmt": fmt, "rounding": rounding}
-                        what = "largest number at every boundary"
-                        yield Batch("encode", "default_offset", what, {"x": x}, settings, True)
-    zeros = {"x": np.zeros(3, np.float32)}
-    settings = {"fmt": level.boundaries[0], "rounding": "nearest"}
-    yield Batch("encode", "default_offset", "zeros", zeros, settings, True)
+        for value in (v for e in range(fmt.gamma) for v in _steps(e + octave, 0, fmt.gamma)):
+            for point in (np.nextafter(value, 0), value, np.nextafter(value, inf)):
+                x = np.array([point / 5, -point, 0.0])
+                for rounding in ROUNDINGS:
+                    what = "largest number at every boundary"
+                    yield ask("encode", "default_offset", what, x, fmt, rounding)
+    zeros = np.zeros(3, np.float32)
+    yield ask("encode", "default_offset", "zeros", zeros, level.boundaries[0], "nearest")
 
 
 def decode_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -151,13 +152,13 @@ def decode_batches(level: Level, rng: Random) -> Iterator[Batch]:
         low = -1074 * fmt.gamma - fmt.max_exponent // 2
         for offset in (0, 3, low, top):
             a = every_code(fmt, offset)
-            yield Batch("decode", "decode", CODES, {"a": a}, {}, True)
+            yield Batch.call("decode", "decode", CODES, a, exhaustive=True)
     for fmt in level.wide:
         offset = -(fmt.max_exponent // 2)
         top = min(fmt.max_exponent, 1023 * fmt.gamma - offset)  # below overflow
         signs = (rng.getrandbits(1) << fmt.exponent_bits for _ in range(level.drawn // 4))
         a = codes(fmt, [sign | rng.randrange(top + 1) for sign in signs], offset)
-        yield Batch("decode", "decode", SOME_CODES, {"a": a}, {}, False)
+        yield Batch.call("decode", "decode", SOME_CODES, a)
 
 
 def _float_values(fmt: FloatFormat, magnitudes: Iterable[int]) -> list[float]:
@@ -176,6 +177,7 @@ def float_batches(level: Level, rng: Random) -> Iterator[Batch]:
     """Float formats: every code and midpoint, infinities and NaNs of both signs, two scales."""
     for fmt in (*level.floats, *level.wide_floats):
         all_codes = fmt in level.floats
+        ask = partial(Batch.call, "float", exhaustive=all_codes)
         top = fmt.max_code + 1
         magnitudes: Iterable[int] = range(top)
         if not all_codes:
@@ -191,14 +193,12 @@ def float_batches(level: Level, rng: Random) -> Iterator[Batch]:
                 special = [inf, -inf] + ([] if fmt.encoding == "finite" else [nan, -nan])
                 x = np.concatenate([x, np.array(special, dtype)])
                 what = BOUNDARIES if all_codes else SOME_BOUNDARIES
-                settings = {"fmt": fmt, "offset": offset}
-                yield Batch("float", "encode_float", what, {"x": x}, settings, all_codes)
+                yield ask("encode_float", what, x, fmt, offset)
         every = [rng.getrandbits(fmt.bits) for _ in range(level.drawn)]
         stored = np.array(range(1 << fmt.bits) if all_codes else every).astype(fmt.code_dtype)
         for offset in (0, 7):
-            operands = {"a": FloatArray(stored, offset, fmt)}
             what = CODES if all_codes else SOME_CODES
-            yield Batch("float", "decode_float", what, operands, {}, all_codes)
+            yield ask("decode_float", what, FloatArray(stored, offset, fmt))
 
 
 def int_batches(level: Level, rng: Random) -> Iterator[Batch]:
@@ -212,9 +212,8 @@ def int_batches(level: Level, rng: Random) -> Iterator[Batch]:
                 scale = 2.0**offset
                 x = around([v * scale for e in whole for v in (e, e + 0.5)], dtype)
                 what = BOUNDARIES if small else SOME_BOUNDARIES
-                settings = {"fmt": fmt, "offset": offset}
-                yield Batch("integer", "encode_int", what, {"x": x}, settings, small)
+                yield Batch.call("integer", "encode_int", what, x, fmt, offset, exhaustive=small)
         stored = np.arange(fmt.min_value, fmt.max_value + 1).astype(fmt.code_dtype)
         for offset in (0, -9):
-            operands = {"a": IntArray(stored, offset, fmt)}
-            yield Batch("integer", "decode_int", CODES, operands, {}, True)
+            a = IntArray(stored, offset, fmt)
+            yield Batch.call("integer", "decode_int", CODES, a, exhaustive=True)

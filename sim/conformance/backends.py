@@ -9,9 +9,9 @@ import numpy as np
 
 from ...lns import arith, codec, sums
 from ...lns.array import FloatArray, IntArray, LNSArray, Offset
-from ...lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
+from ...lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .protocol import Backend, Integers, Real
+from .operations import Backend, Integers, Real, log_datapath
 
 NAMES = ("numpy", "kernels")
 
@@ -29,76 +29,43 @@ class Drawn(np.random.Generator):
         return self._draws
 
 
-class NumpyBackend(Backend):
-    """The package `lns`; it has no linear GEMM."""
+class NumpyBackend:
+    """The package `lns`, most of it as it is; it has no linear GEMM."""
 
-    def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
-        return codec.encode(x, fmt, offset, rounding)
+    encode = encode_float = encode_int = staticmethod(codec.encode)
+    decode = decode_float = decode_int = staticmethod(codec.decode)
+    requantise = staticmethod(arith.requantise)
+    mul = staticmethod(arith.mul)
+    div = staticmethod(arith.div)
+    square = staticmethod(arith.square)
+    sqrt = staticmethod(arith.sqrt)
+    neg = staticmethod(arith.neg)
+    absolute = staticmethod(arith.absolute)
+    compare = staticmethod(arith.compare)
+    add = staticmethod(arith.add)
+    sub = staticmethod(arith.sub)
+    dot = staticmethod(sums.dot)
 
+    @staticmethod
     def encode_stochastic(
-        self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
+        x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
         return codec.encode(x, fmt, offset, "stochastic", Drawn(draws), random_bits)
 
-    def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
+    @staticmethod
+    def default_offset(x: Real, fmt: LNSFormat, rounding: str) -> Any:
         return codec.encode(x, fmt, None, rounding).offset
 
-    def decode(self, a: LNSArray) -> Any:
-        return codec.decode(a)
-
-    def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
-        return arith.requantise(a, fmt, offset)
-
-    def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
-        return arith.mul(a, b, fmt, offset)
-
-    def div(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
-        return arith.div(a, b, fmt, offset)
-
-    def square(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
-        return arith.square(a, fmt, offset)
-
-    def sqrt(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
-        return arith.sqrt(a, fmt, offset)
-
-    def neg(self, a: LNSArray) -> Any:
-        return arith.neg(a)
-
-    def absolute(self, a: LNSArray) -> Any:
-        return arith.absolute(a)
-
-    def compare(self, a: LNSArray, b: LNSArray) -> Any:
-        return arith.compare(a, b)
-
-    def add(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
-        return arith.add(a, b, variant)
-
-    def sub(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
-        return arith.sub(a, b, variant)
-
-    def total(self, a: LNSArray, order: str, variant: str) -> Any:
+    @staticmethod
+    def total(a: LNSArray, order: str, variant: str) -> Any:
         return sums.total(a, -1, order, variant)
 
-    def dot(self, a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> Any:
-        return sums.dot(a, b, accumulator_bits, order, variant)
-
+    @staticmethod
     def matmul_log(
-        self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
+        a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
         left, right = a.reshape(a.shape[0], 1, -1), b.T.reshape(1, b.shape[1], -1)
         return sums.dot(left, right, accumulator_bits, f"lanes:{lanes}", variant)
-
-    def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
-        return codec.encode(x, fmt, offset)
-
-    def decode_float(self, a: FloatArray) -> Any:
-        return codec.decode(a)
-
-    def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
-        return codec.encode(x, fmt, offset)
-
-    def decode_int(self, a: IntArray) -> Any:
-        return codec.decode(a)
 
 
 class KernelsBackend(Backend):
@@ -136,8 +103,7 @@ class KernelsBackend(Backend):
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
-        rule = Accumulator(bits=accumulator_bits, lanes=lanes, style="log")
-        return self._matmul(a, b, Datapath(accumulator=rule, variant=variant))
+        return self._matmul(a, b, log_datapath(accumulator_bits, lanes, variant))
 
     def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
         return self._quantise(x, fmt, offset)

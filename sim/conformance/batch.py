@@ -1,8 +1,8 @@
 """The questions of the conformance suite as values: an operation, its operands, its settings.
 
-A batch is one call of one operation on arrays. `LEVELS` says how much is asked; the questions are
-made in conformance_codes.py, conformance_reals.py and conformance_gemms.py, and answered by the
-oracle in conformance_judge.py.
+A batch is one call of one operation on arrays. levels.py says how much is asked; the questions are
+made in ask_codes.py, ask_reals.py and ask_gemms.py, and answered by the oracle as operations.py
+says.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,52 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ...lns.array import FloatArray, IntArray, LNSArray
-from ...lns.format import (
-    BF16,
-    FORMATS,
-    FP16,
-    FP32,
-    FloatFormat,
-    Format,
-    IntFormat,
-    LNSFormat,
-)
-
-Operand = LNSArray | FloatArray | IntArray | npt.NDArray[Any]
-VARIANTS = ("exact", "table:3", "table:16", "interp:4", "interp:16", "mitchell")
-GAMMAS = tuple(1 << n for n in range(13))  # all that LNSFormat has: 1..4096
-ROUNDINGS = ("nearest", "nearest_value", "floor")
-
-# operation -> what its result is: "code" (of an LNS or float format), "integer" or "float64"
-OPERATIONS = {
-    "encode": "code",
-    "encode_stochastic": "code",
-    "default_offset": "integer",
-    "decode": "float64",
-    "requantise": "code",
-    "mul": "code",
-    "div": "code",
-    "square": "code",
-    "sqrt": "code",
-    "neg": "code",
-    "absolute": "code",
-    "compare": "integer",
-    "add": "code",
-    "sub": "code",
-    "total": "code",
-    "dot": "code",
-    "matmul": "integer",
-    "matmul_log": "code",
-    "encode_float": "code",
-    "decode_float": "float64",
-    "matmul_float": "float32",  # "integer" with a fixed-point accumulator
-    "encode_int": "integer",
-    "decode_int": "float64",
-    "matmul_int": "integer",
-}
+from ...lns.array import LNSArray
+from ...lns.format import Format, LNSFormat
+from .operations import OPERANDS, OPERATIONS, Kind, Number, Operand
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,23 +32,31 @@ class Batch:
     exhaustive: bool
     refused: bool = False
 
+    @classmethod
+    def call(
+        cls, section: str, operation: str, what: str, *arguments: Any,
+        exhaustive: bool = False, refused: bool = False,
+    ) -> "Batch":  # fmt: skip
+        """Return the call with these arguments, in the order in which the operation takes them."""
+        given = dict(zip(OPERATIONS[operation].takes, arguments, strict=True))
+        operands = {name: value for name, value in given.items() if name in OPERANDS}
+        settings = {name: value for name, value in given.items() if name not in OPERANDS}
+        return cls(section, operation, what, operands, settings, exhaustive, refused)
+
     @property
-    def result(self) -> str:
-        """What the answer consists of: "code", "integer", "float64" or "float32"."""
-        if self.operation == "matmul_float":
-            fixed = not isinstance(self.settings["datapath"].accumulator, FloatFormat)
-            return "integer" if fixed else "float32"
-        return OPERATIONS[self.operation]
+    def arguments(self) -> tuple[Any, ...]:
+        """Operands and settings in the order of the call."""
+        return (*self.operands.values(), *self.settings.values())
+
+    @property
+    def result(self) -> Kind:
+        """What the answer consists of."""
+        return OPERATIONS[self.operation].kind(self.settings)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the answer."""
-        first, *others = self.operands.values()
-        if self.operation.startswith("matmul"):
-            return first.shape[0], others[0].shape[1]
-        if self.operation in ("total", "dot"):
-            return first.shape[:-1]
-        return () if self.operation == "default_offset" else first.shape
+        return OPERATIONS[self.operation].shape(*self.operands.values())
 
     @property
     def cases(self) -> int:
@@ -100,11 +66,11 @@ class Batch:
     @property
     def target(self) -> Format | None:
         """Format of the answer's codes; None for other answers."""
-        if "accumulator_bits" in self.settings:
-            gamma = max(fmt.gamma for fmt in self.formats if isinstance(fmt, LNSFormat))
-            return LNSFormat(self.settings["accumulator_bits"], gamma)
-        if self.result != "code" and self.operation != "encode_int":
+        if not OPERATIONS[self.operation].coded:
             return None
+        if "accumulator_bits" in self.settings:
+            gamma = max(x.fmt.gamma for x in self._arrays)
+            return LNSFormat(self.settings["accumulator_bits"], gamma)
         target: Format = self.settings.get("fmt") or self.formats[0]
         return target
 
@@ -112,20 +78,19 @@ class Batch:
     def offset(self) -> Any:
         """Offset beside the answer's codes."""
         if "accumulator_bits" in self.settings:
-            arrays = [x for x in self.operands.values() if isinstance(x, LNSArray)]
-            gamma = max(x.fmt.gamma for x in arrays)
-            return sum(x.offset * (gamma // x.fmt.gamma) for x in arrays) - 1
-        if "offset" in self.settings:
-            return self.settings["offset"]
-        return next(x.offset for x in self.operands.values() if not isinstance(x, np.ndarray))
+            gamma = max(x.fmt.gamma for x in self._arrays)
+            return sum(x.offset * (gamma // x.fmt.gamma) for x in self._arrays) - 1
+        return self.settings["offset"] if "offset" in self.settings else self._arrays[0].offset
 
     @property
     def formats(self) -> list[Format]:
         """Formats of the operands; where they are numbers, the target's."""
-        found: list[Format] = [
-            x.fmt for x in self.operands.values() if not isinstance(x, np.ndarray)
-        ]
-        return found or [self.settings["fmt"]]
+        return [x.fmt for x in self._arrays] or [self.settings["fmt"]]
+
+    @property
+    def _arrays(self) -> list[Any]:
+        """The operands that are codes."""
+        return [x for x in self.operands.values() if not isinstance(x, np.ndarray)]
 
     @property
     def coverage(self) -> str:
@@ -135,9 +100,16 @@ class Batch:
         return "directed" if self.refused or self.what.startswith("directed") else "sampled"
 
 
-def one_each(offset: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return an offset, or several, as one per element of `shape`."""
-    return np.broadcast_to(np.asarray(offset, np.int64), shape)
+def expected(batch: Batch) -> list[Number] | None:
+    """Return the oracle's answer in C order, or None where it is an error (`batch.refused`)."""
+    oracle = OPERATIONS[batch.operation].oracle
+    if not batch.refused:
+        return oracle(*batch.arguments)
+    try:
+        oracle(*batch.arguments)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+    raise AssertionError(f"the oracle must refuse {batch.operation}: {batch.what}")
 
 
 def codes(fmt: LNSFormat, values: Iterable[int], offset: int = 0) -> LNSArray:
@@ -160,96 +132,3 @@ def every_pair(
         LNSArray(left.astype(a.code_dtype), offset_a, a),
         LNSArray(right.astype(b.code_dtype), offset_b, b),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How much is asked."""
-
-    name: str
-    pairs: tuple[LNSFormat, ...]  #: every pair of codes of each
-    boundaries: tuple[LNSFormat, ...]  #: every boundary of encoding
-    wide: tuple[LNSFormat, ...]  #: drawn codes
-    drawn: int  #: codes, or pairs of codes, drawn of each wide format
-    distances: tuple[LNSFormat, ...]  #: add and sub at every distance of exponents
-    terms: tuple[tuple[LNSFormat, LNSFormat], ...]  #: every pair as a product with K = 1
-    gemms: int  #: random products of each style
-    large: tuple[tuple[int, int, int], ...]  #: (M, K, N) beyond a kernel's blocks
-    floats: tuple[FloatFormat, ...]  #: every code
-    wide_floats: tuple[FloatFormat, ...]  #: drawn codes
-    ints: tuple[IntFormat, ...]
-
-
-def _lns(*numbers: tuple[int, int, bool]) -> tuple[LNSFormat, ...]:
-    return tuple(LNSFormat(*three) for three in numbers)
-
-
-def _both_overflows(names: Iterable[str]) -> tuple[FloatFormat, ...]:
-    """Each named format with both of its rules beyond the largest number."""
-    found: list[FloatFormat] = []
-    for name in names:
-        fmt = FORMATS[name]
-        assert isinstance(fmt, FloatFormat)
-        rules = ("saturate",) if fmt.encoding == "finite" else ("saturate", "infinity")
-        found += [FloatFormat(fmt.exponent_bits, fmt.mantissa_bits, fmt.encoding, r) for r in rules]
-    return tuple(found)
-
-
-_SMALL_FLOATS = tuple(name for name in FORMATS if name.startswith(("fp8-", "fp6-", "fp4-")))
-_WIDE = _lns((9, 64, True), (12, 256, False), (15, 2048, False))
-_E7G8, _E4G2 = LNSFormat(7, 8), LNSFormat(4, 2)
-_TERMS = (
-    (LNSFormat(3, 1), LNSFormat(3, 1)),
-    (LNSFormat(4, 4), LNSFormat(4, 4)),
-    (LNSFormat(4, 4, zero=False), LNSFormat(3, 1)),
-    (LNSFormat(3, 8), LNSFormat(5, 2, zero=False)),
-    (_E7G8, _E4G2),
-)
-
-QUICK = Level(
-    name="quick",
-    pairs=_lns(
-        (2, 1, True), (2, 1, False), (3, 1, True), (3, 2, True), (3, 2, False), (4, 1, True),
-        (4, 2, False), (4, 4, True), (5, 2, True), (5, 4, False), (7, 8, True),
-    ),
-    boundaries=_lns(
-        (2, 1, True), (2, 1, False), (3, 1, True), (3, 2, False), (4, 1, False), (4, 4, True),
-        (7, 8, True),
-    ),
-    wide=_WIDE,
-    drawn=200,
-    distances=_lns((9, 64, True)),
-    terms=_TERMS,
-    gemms=250,
-    large=((33, 40, 70), (3, 130, 17)),
-    floats=_both_overflows(_SMALL_FLOATS),
-    wide_floats=(FP16, BF16, FP32),
-    ints=(IntFormat(4), IntFormat(8)),
-)  # fmt: skip
-
-FULL = Level(
-    name="full",
-    pairs=tuple(
-        LNSFormat(e, g, zero)
-        for e in (2, 3, 4, 5, 6, 7)
-        for g in (1, 2, 4, 8, 16)
-        for zero in (True, False)
-        if g < 1 << e and (e < 7 or g == 8)
-    ),
-    boundaries=tuple(
-        LNSFormat(e, g, zero)
-        for e, g in ((2, 1), (3, 1), (3, 2), (4, 1), (4, 4), (5, 2), (6, 4), (7, 8), (8, 16))
-        for zero in (True, False)
-    ),
-    wide=(*_WIDE, LNSFormat(10, 4096), LNSFormat(15, 1)),
-    drawn=2000,
-    distances=_lns((9, 64, True), (10, 64, False), (12, 256, True), (15, 2048, True)),
-    terms=(*_TERMS, (_E7G8, _E7G8), (LNSFormat(6, 32, zero=False), LNSFormat(6, 32))),
-    gemms=4000,
-    large=((33, 40, 70), (3, 130, 17), (65, 257, 33), (130, 100, 65)),
-    floats=_both_overflows(_SMALL_FLOATS),
-    wide_floats=(*_both_overflows(("fp16", "bf16", "tf32", "fp32")), FloatFormat(5, 9)),
-    ints=(IntFormat(2), IntFormat(4), IntFormat(8), IntFormat(16)),
-)  # fmt: skip
-
-LEVELS = {level.name: level for level in (QUICK, FULL)}

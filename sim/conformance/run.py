@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from math import copysign, isnan
 from typing import Any
 
 import numpy as np
 
 from ...lns.array import FloatArray, IntArray, LNSArray
-from .batch import Batch, one_each
-from .judge import Number, expected
+from .batch import Batch, expected
+from .operations import Number, one_each
 from .text import spell
 
 SHOWN = 3  # mismatches of a row that are spelled out
@@ -39,7 +38,7 @@ def ask(backend: Any, batch: Batch) -> Answer:
     if method is None:
         return NOT_OFFERED
     try:
-        result = method(*batch.operands.values(), *batch.settings.values())
+        result = method(*batch.arguments)
     except NotImplementedError:
         return NOT_OFFERED
     except Exception as error:
@@ -61,20 +60,11 @@ def read(batch: Batch, result: Any) -> Answer:
     array = np.asarray(result)
     if array.shape != batch.shape:
         return Answer(problem=f"shape {array.shape} instead of {batch.shape}")
-    real = batch.result.startswith("float")
-    values: list[Any] = array.reshape(-1).tolist()
-    kinds = (int, float) if real else (int,)
+    kind, values = batch.result, array.reshape(-1).tolist()
     for value in values:
-        if type(value) not in kinds:
-            return Answer(problem=f"{value!r} ({array.dtype}) instead of {batch.result}s")
-    return Answer([float(value) for value in values] if real else values)
-
-
-def same(a: Number, b: Number) -> bool:
-    """Equal, zeros by sign too; a NaN is a NaN."""
-    if isinstance(a, int) or isinstance(b, int):
-        return a == b
-    return (a == b and copysign(1.0, a) == copysign(1.0, b)) or (isnan(a) and isnan(b))
+        if type(value) is not int and not (kind.real and type(value) is float):
+            return Answer(problem=f"{value!r} ({array.dtype}) instead of {kind.name}s")
+    return Answer([float(value) for value in values] if kind.real else values)
 
 
 @dataclass(slots=True)
@@ -151,7 +141,7 @@ def _wrong(batch: Batch, answer: Answer, right: list[Number] | None) -> list[int
         return [] if answer.refused else [0]
     if answer.values is None:
         return list(range(batch.cases))
-    pairs = zip(answer.values, right, strict=True)
+    pairs, same = zip(answer.values, right, strict=True), batch.result.same
     return [i for i, (got, wanted) in enumerate(pairs) if not same(got, wanted)]
 
 

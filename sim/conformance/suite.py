@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import inf, nan
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,13 @@ from .ask_codes import (
     root_batches,
     sum_batches,
 )
-from .ask_gemms import linear_batches, log_batches
+from .ask_gemms import (
+    float_gemm_batches,
+    int_gemm_batches,
+    linear_batches,
+    log_batches,
+    scale_batches,
+)
 from .ask_reals import (
     decode_batches,
     default_offset_batches,
@@ -29,55 +34,42 @@ from .ask_reals import (
     int_batches,
     stochastic_batches,
 )
-from .baselines import float_gemm_batches, int_gemm_batches
-from .batch import Batch, Level, codes
-from .scales import scale_batches
+from .batch import Batch, codes
+from .levels import Level
 
 Maker = Callable[[Level, Random], Iterator[Batch]]
 
 
-def _refused(operation: str, what: str, operands: dict[str, Any], **settings: Any) -> Batch:
-    return Batch("refusals", operation, what, operands, settings, exhaustive=False, refused=True)
-
-
 def refusal_batches(level: Level, rng: Random) -> Iterator[Batch]:
     """Invalid operands, one among valid ones: an error is the right answer, a result is not."""
+    refused = partial(Batch.call, "refusals", refused=True)
     for fmt in (LNSFormat(4, 2), LNSFormat(7, 8, zero=False)):
         for dtype, bad in ((d, b) for d in (np.float32, np.float64) for b in (nan, inf, -inf)):
             x = np.array([1.0, 0.0, -3.0, 2.0, 5.0], dtype)
             x[rng.randrange(5)] = bad
             what = "NaN or infinity"
-            yield _refused("encode", what, {"x": x}, fmt=fmt, offset=0, rounding="nearest")
-            yield _refused("encode_int", what, {"x": x}, fmt=IntFormat(8), offset=0)
-            draws = np.zeros(5, np.int64)
-            yield _refused(
-                "encode_stochastic", what, {"x": x, "draws": draws}, fmt=fmt, offset=0,
-                random_bits=4,
-            )  # fmt: skip
-        far = codes(fmt, [0, 1, 2], 1024 * fmt.gamma)
-        yield _refused("decode", "a value beyond 2^1024", {"a": far})
+            yield refused("encode", what, x, fmt, 0, "nearest")
+            yield refused("encode_int", what, x, IntFormat(8), 0)
+            yield refused("encode_stochastic", what, x, np.zeros(5, np.int64), fmt, 0, 4)
+        yield refused("decode", "a value beyond 2^1024", codes(fmt, [0, 1, 2], 1024 * fmt.gamma))
         near, other = codes(fmt, [1, 2, 3], 0), codes(fmt, [1, 2, 3], 1)
         for name in ("add", "sub"):
-            pair = {"a": near, "b": other}
-            yield _refused(name, "different offsets", pair, variant="exact")
+            yield refused(name, "different offsets", near, other, "exact")
         negative = codes(fmt, [1, 2, 3 | 1 << fmt.exponent_bits])
-        yield _refused("sqrt", "a negative number", {"a": negative}, fmt=fmt, offset=0)
+        yield refused("sqrt", "a negative number", negative, fmt, 0)
         varying = LNSArray(np.ones((2, 3), fmt.code_dtype), np.array([[0, 0, 1]], np.int32), fmt)
         b = LNSArray(np.ones((3, 2), fmt.code_dtype), 0, fmt)
-        pair = {"a": varying, "b": b}
-        yield _refused("matmul", "an offset that varies along k", pair, datapath=Datapath())
+        yield refused("matmul", "an offset that varies along k", varying, b, Datapath())
     fmt = LNSFormat(4, 2)
     for zero in (0, 1 << fmt.exponent_bits):
-        pair = {"a": codes(fmt, [1, 2, 0]), "b": codes(fmt, [3, zero, 5])}
-        yield _refused("div", "division by zero", pair, fmt=fmt, offset=0)
-    x = np.array([1.0, nan])
-    yield _refused(
-        "encode_float", "a NaN without a code", {"x": x}, fmt=FloatFormat(2, 1, "finite"), offset=0
-    )
-    a = FloatArray(np.array([[1, 0x7F]], np.uint8), 0, FP8_E4M3)
-    floats = {"a": a, "b": FloatArray(np.array([[1], [0]], np.uint8), 0, FP8_E4M3)}
-    datapath = FloatDatapath(Accumulator())
-    yield _refused("matmul_float", "a NaN in a fixed-point sum", floats, datapath=datapath)
+        a, b = codes(fmt, [1, 2, 0]), codes(fmt, [3, zero, 5])
+        yield refused("div", "division by zero", a, b, fmt, 0)
+    finite = FloatFormat(2, 1, "finite")
+    yield refused("encode_float", "a NaN without a code", np.array([1.0, nan]), finite, 0)
+    row, column = np.array([[1, 0x7F]], np.uint8), np.array([[1], [0]], np.uint8)
+    floats = FloatArray(row, 0, FP8_E4M3), FloatArray(column, 0, FP8_E4M3)
+    what = "a NaN in a fixed-point sum"
+    yield refused("matmul_float", what, *floats, FloatDatapath(Accumulator()))
 
 
 SECTIONS: dict[str, tuple[Maker, ...]] = {

@@ -1,4 +1,4 @@
-"""Numbers, codes and settings in words: mismatches, and the fields of the vectors' file."""
+"""Mismatches in words: codes with their values, operands, settings."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -7,23 +7,8 @@ import numpy as np
 
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ...lns.oracle_ops import decode_one, split
-from .batch import Batch, Operand, one_each
-
-Number = int | float
-
-
-def code_text(code: int, fmt: Format) -> str:
-    """A code as the file has it: hexadecimal, all digits; a two's complement one in decimal."""
-    if isinstance(fmt, IntFormat):
-        return str(code)
-    return f"{code:0{-(-fmt.bits // 4)}x}"
-
-
-def real_text(value: float) -> str:
-    """A number as the file has it: C99's hexadecimal form, exact; "nan" with its sign."""
-    if np.isnan(value):
-        return "-nan" if np.signbit(value) else "nan"
-    return float(value).hex()
+from .batch import Batch
+from .operations import OPERATIONS, Number, Operand, code_text, one_each, real_text
 
 
 def meaning(code: int, fmt: Format, offset: int) -> str:
@@ -57,14 +42,12 @@ def _operand(operand: Operand, where: Any) -> str:
     return f"{' '.join(code_text(int(code), fmt) for code in part)} ({scale})"
 
 
-def _where(batch: Batch, index: int) -> tuple[tuple[int, ...], list[Any]]:
+def _where(batch: Batch, index: int) -> tuple[tuple[int, ...], tuple[Any, Any]]:
     """(Index of the number in the answer, what goes into it of each operand)."""
-    place = tuple(int(i) for i in np.unravel_index(index, batch.shape)) if batch.shape else ()
     if batch.refused:
-        return (), [...] * len(batch.operands)
-    if batch.operation.startswith("matmul"):
-        return place, [(place[0], slice(None)), (slice(None), place[1])]
-    return place, [place or ...] * len(batch.operands)
+        return (), (..., ...)
+    place = tuple(int(i) for i in np.unravel_index(index, batch.shape)) if batch.shape else ()
+    return place, OPERATIONS[batch.operation].parts(place)
 
 
 def setting_text(value: Any) -> str:
@@ -97,7 +80,7 @@ def spell(
     where = f" at {list(place)}" if place else ""
     lines = [f"{name + ': ' if name else ''}{batch.section}: {batch.operation}{where}"]
     lines += [f"{name} = {setting_text(value)}" for name, value in batch.settings.items()]
-    for (operand_name, operand), part in zip(batch.operands.items(), parts, strict=True):
+    for (operand_name, operand), part in zip(batch.operands.items(), parts, strict=False):
         lines.append(f"{operand_name} = {_operand(operand, part)}")
     lines += [f"expected {_result(batch, index, wanted)}"]
     lines += [f"got      {_result(batch, index, got)}"]

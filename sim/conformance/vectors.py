@@ -7,10 +7,9 @@ whether only the answers were changed.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ from ...lns.array import FloatArray, IntArray, LNSArray, Offset
 from ...lns.checks import require_choice
 from ...lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .batch import OPERATIONS, Batch, Operand
-from .judge import Number
-from .protocol import Backend
+from .batch import Batch
+from .operations import OPERANDS, OPERATIONS, Number, Operand, code_text, real_text
 from .run import NOT_OFFERED, Answer
-from .text import code_text, real_text
 
 SCHEMA, VERSION = "lnsim conformance vectors", 1
 ERROR = "error"  # the answer to invalid operands
@@ -114,27 +111,12 @@ def _operand_of(given: Json) -> Operand:
     return array
 
 
-def _writer(batch: Batch) -> Callable[[Any], str]:
-    """How one number of the answer is written."""
-    if batch.result == "code":
-        target = batch.target
-        assert target is not None
-        return lambda value: code_text(value, target)
-    return str if batch.result == "integer" else real_text
-
-
-def _reader(batch: Batch) -> tuple[Callable[[str], Number], str]:
-    """How one number of the answer is read, and what it is called."""
-    if batch.result == "code":
-        return lambda word: int(word, 16), "hexadecimal codes"
-    if batch.result == "integer":
-        return int, "integers"
-    return float.fromhex, "hexadecimal floats"
-
-
 def answer_text(batch: Batch, values: list[Number] | None) -> str:
     """An answer as one text; None, for an error: "error"."""
-    return ERROR if values is None else " ".join(map(_writer(batch), values))
+    if values is None:
+        return ERROR
+    kind, target = batch.result, batch.target
+    return " ".join(kind.text(value, target) for value in values)
 
 
 def question(name: str, batch: Batch, right: list[Number] | None) -> Json:
@@ -147,7 +129,7 @@ def question(name: str, batch: Batch, right: list[Number] | None) -> Json:
         "exhaustive": batch.exhaustive,
         "operands": {key: _operand_json(value) for key, value in batch.operands.items()},
         "settings": {key: _setting_json(value) for key, value in batch.settings.items()},
-        "result": {"kind": batch.result, "shape": list(batch.shape)},
+        "result": {"kind": batch.result.name, "shape": list(batch.shape)},
         "expected": answer_text(batch, right),
         "answers": None,
     }
@@ -231,17 +213,21 @@ def questions(groups: list[Json]) -> Iterator[tuple[str, Batch, str, Any]]:
 def _batch_of(group: Json) -> Batch:
     """The question of a group; its arguments are put into the order of the call."""
     operation = require_choice("operation", group["operation"], OPERATIONS)
-    order = list(signature(getattr(Backend, operation)).parameters)[1:]
-    given = {**group["operands"], **group["settings"]}
-    if set(order) != set(given):
-        raise ValueError(f"arguments of {operation} must be {order}, got {sorted(given)}")
-    return Batch(
+    order = list(OPERATIONS[operation].takes)
+    operands, settings = group["operands"], group["settings"]
+    if set(order) != {*operands, *settings}:
+        raise ValueError(
+            f"arguments of {operation} must be {order}, got {sorted({**operands, **settings})}"
+        )
+    return Batch.call(
         group["section"],
         operation,
         group["what"],
-        {key: _operand_of(given[key]) for key in order if key in group["operands"]},
-        {key: _setting_of(key, given[key]) for key in order if key in group["settings"]},
-        group["exhaustive"],
+        *(
+            _operand_of(operands[name]) if name in OPERANDS else _setting_of(name, settings[name])
+            for name in order
+        ),
+        exhaustive=group["exhaustive"],
         refused=group["expected"] == ERROR,
     )
 
@@ -257,14 +243,13 @@ def read_answers(name: str, batch: Batch, given: Any) -> Answer:
         raise ValueError(f"answers of {name} must be a text or null, got {type(given).__name__}")
     if given.strip() == ERROR:
         return Answer(problem="an error", refused=True)
-    read, kind = _reader(batch)
-    values = []
+    kind, values = batch.result, []
     for place, word in enumerate(given.split()):
         try:
-            values.append(read(word))
+            values.append(kind.read(word))
         except (ValueError, OverflowError):
             raise ValueError(
-                f"answers of {name} must be {kind}, got {word!r} at place {place}"
+                f"answers of {name} must be {kind.words}, got {word!r} at place {place}"
             ) from None
     count = int(np.prod(batch.shape))
     if len(values) != count:

@@ -10,8 +10,8 @@ import pytest
 from fuzzing import attempt, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from lnsim.sim.conformance.batch import LEVELS
-from lnsim.sim.conformance.judge import expected
+from lnsim.sim.conformance.batch import expected
+from lnsim.sim.conformance.levels import LEVELS
 from lnsim.sim.conformance.suite import batches
 from lnsim.sim.conformance.vectors import Vectors, digest, load, questions, read_answers
 
