@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from lnsim.kernels import quantise, to_float32
-from lnsim.lns.codec import decode, encode
+from lnsim.kernels import decode, quantise
+from lnsim.lns import codec
 from lnsim.lns.format import LNS8
 
 from .harness import compare, set_threads
@@ -20,12 +20,12 @@ def run_codec(name: str, threads: int, repeats: int, seed: int) -> dict[str, Any
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal(ELEMENTS).astype(np.float32))
     codes, _ = quantise(x.numpy(), LNS8)
     assert isinstance(codes.offset, int)
-    part = encode(x[:CHECKED].numpy(), LNS8, codes.offset)
+    part = codec.encode(x[:CHECKED].numpy(), LNS8, codes.offset)
     if not np.array_equal(part.code, codes.code[:CHECKED]):
         raise AssertionError("encode differs from lns.encode")
-    if not np.array_equal(decode(part).astype(np.float32), to_float32(codes)[:CHECKED]):
+    if not np.array_equal(codec.decode(part).astype(np.float32), decode(codes)[:CHECKED]):
         raise AssertionError("decode differs from lns.decode")
-    call = {"encode": lambda: quantise(x.numpy(), LNS8), "decode": lambda: to_float32(codes)}[name]
+    call = {"encode": lambda: quantise(x.numpy(), LNS8), "decode": lambda: decode(codes)}[name]
     found = compare(call, lambda: torch.mul(x, 2), repeats)
     return {
         "case": f"{name}-lns8",

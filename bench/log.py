@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from lnsim.kernels import matmul_log
-from lnsim.lns import LNS8, LNSFormat
+from lnsim.kernels import matmul
+from lnsim.lns import LNS8, Accumulator, Datapath, LNSFormat
 from lnsim.lns.oracle import log_dot
 
 from .harness import compare, random_codes, set_threads
@@ -26,13 +26,14 @@ def run_log(name: str, threads: int, repeats: int, seed: int) -> dict[str, Any]:
         for _ in range(2)
     )
     lanes, pick = LANES[name], random.Random(seed)
-    got = matmul_log(a, b, lanes=lanes)
+    datapath = Datapath(accumulator=Accumulator(bits=9, lanes=lanes, style="log"))
+    got = matmul(a, b, datapath)
     for _ in range(CHECKED):
         i, j = pick.randrange(SIDE), pick.randrange(SIDE)
         row, column = a.code[i].tolist(), b.code[:, j].tolist()
         if got.code[i, j] != log_dot(row, column, LNS8, LNSFormat(9, 8), f"lanes:{lanes}"):
             raise AssertionError(f"{name}: output ({i}, {j}) differs from the oracle")
-    found = compare(lambda: matmul_log(a, b, lanes=lanes), lambda: x @ y, repeats)
+    found = compare(lambda: matmul(a, b, datapath), lambda: x @ y, repeats)
     return {
         "case": name,
         "threads": threads,

@@ -7,41 +7,34 @@ its steps are in its record, everything else follows from shapes. Records and ou
 """
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 
-from lnsim.sim.data.datasets import load_data
+from lnsim.sim.cost.step import cost_step
 from lnsim.sim.report.page import write_outputs
+from lnsim.sim.runs.record import Record
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.run_cost import run_cost, run_energy, run_time, run_workload
-from lnsim.sim.runs.store import Record, write_record
+from lnsim.sim.runs.run_cost import run_cost, run_energy, run_time
+from lnsim.sim.runs.store import read_record, write_record
 from lnsim.sim.runs.sweep_config import load_sweep
-from lnsim.sim.training.tally import Tally
 
 
 def repriced(record: Record) -> Record:
     """Return the record with its costs computed anew."""
-    config = RunConfig.from_dict(record["config"])
-    data = load_data(config.data)
-    shape = tuple(data.train_x.shape[1:])
-    workload = run_workload(config.model, shape, data.classes, config.batch)
-    tally = Tally()
-    tally.load_dict({"encodes": [], "accumulators": [], "events": record["counted_events"]})
-    steps = record["steps"]
-    cost = run_cost(config, workload, tally, steps)
-    table = config.price_table()
-    events = {
-        phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(own.items())]
-        for phase, own in cost.events().items()
-    }
-    return record | {
-        "events": events,
-        "energy": run_energy(cost, steps, record["steps_per_epoch"], table),
-        "step": run_time(cost),
-        "accelerator": cost.step.machine.as_dict(),
-        "node": table.node,
-        "price_sources": table.sources,
-    }
+    plan = RunConfig.from_dict(dict(record.config)).resolve()
+    if record.counted_events is None:
+        raise ValueError(f"counted_events must be there, got none in {record.id}")
+    step, steps = cost_step(plan.workload, plan.machine, plan.recipe), record.steps
+    cost = run_cost(step, record.counted_events, steps)
+    return replace(
+        record,
+        events=cost.events(),
+        energy=run_energy(cost, steps, record.steps_per_epoch, plan.prices),
+        step=run_time(step),
+        accelerator=plan.machine.as_dict(),
+        node=plan.prices.node,
+        price_sources=tuple(plan.prices.sources),
+    )
 
 
 def main() -> None:
@@ -53,8 +46,8 @@ def main() -> None:
     records = []
     for run in config.runs():
         path = folder / "runs" / f"{run.run_id}.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
-        records.append(repriced(record) if record.get("steps") else record)
+        record = read_record(path)
+        records.append(repriced(record) if record.steps else record)
         write_record(path, records[-1])
     write_outputs(folder, config, records)
     print(f"{len(records)} records in {folder} costed anew")

@@ -16,8 +16,8 @@ import matplotlib as mpl
 import numpy as np
 from lnsim.lns import FORMATS, LNS8, IntFormat, LNSFormat, decode, encode
 from lnsim.lns.gauss import gauss_table
+from lnsim.sim.report.figure import BLUE, GREEN, PINK, RED, SKY, STYLE
 from lnsim.sim.report.precision_plot import magnitudes, worst_errors
-from lnsim.sim.report.sweep_plot import STYLE
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -25,9 +25,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "bench" / "results" / "fashion-mnist-mlp"
-BLUE, SKY, RED, GREEN, PINK, GREY = (  # Okabe and Ito 2008
-    "#0072b2", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#6b7280",
-)  # fmt: skip
+GREY = "#6b7280"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -2,7 +2,7 @@
 
 Every backend gives the same bits for the same operands: products in ascending k, grouped, aligned
 and accumulated as the datapath says. Threads share out outputs, and k only where the sums of its
-parts provably stay in the range (`fast.run_task`; integers, whose order is then free), so the
+parts provably stay in the range (`tile.run_task`; integers, whose order is then free), so the
 number of threads changes nothing but the time. Calls may come from any Python thread; parallel
 kernels take one lock, because Numba's "workqueue" threading layer (its choice where no OpenMP or
 TBB is found) must not be entered twice, and two kernels side by side would only share the same
@@ -12,38 +12,23 @@ the OpenMP layer is in use a process must not be forked after the first call; st
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..lns.accumulator import Accumulator
 from ..lns.array import FloatArray, IntArray, LNSArray
-from ..lns.checks import NonFiniteError, require_choice, require_kind
+from ..lns.checks import NonFiniteError, require_kind
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
-from ..lns.sums import accumulator_format
-from .operands import Gathered, Matrix, Place, even_steps, kind_of, plain_array
-
-BACKENDS = {
-    "cpu": ".cpu.backend",
-    "oracle": ".oracle",
-    "cuda": "",
-}  # name -> module; "": not built yet
+from .backends import get_backend
+from .operands import Gathered, Matrix, Place, kind_of
 
 _OPERANDS: dict[type, type] = {
     Datapath: LNSArray,
     FloatDatapath: FloatArray,
     IntDatapath: IntArray,
 }
-
-
-class Backend(Protocol):
-    """What a backend's module offers."""
-
-    def matmul_counted(self, a: Any, b: Any, datapath: Any) -> tuple[Any, int]:  # pragma: no cover
-        """As `matmul_counted` below, on arguments that are already checked."""
 
 
 def matmul(a: Matrix, b: Matrix, datapath: AnyDatapath, backend: str = "cpu") -> Any:
@@ -77,15 +62,17 @@ def matmul_counted(
     if a.ndim == 3 or b.ndim == 3:
         return _batched(a, b, lambda x, y: matmul_counted(x, y, datapath, backend))
     _check(a, b, datapath)
-    if require_choice("backend", backend, BACKENDS) != "cpu":
-        a, b = plain_array(a), plain_array(b)
-    return _backend(backend).matmul_counted(a, b, datapath)
+    return get_backend(backend).product(a, b, datapath)
 
 
 def matmul_real(
-    a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place | None = None
+    a: Matrix,
+    b: Matrix,
+    datapath: AnyDatapath,
+    place: Place | None = None,
+    backend: str = "cpu",
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Return (the values of `matmul`'s accumulators as float32, overflowed), on the CPU.
+    """Return (the values of `matmul`'s accumulators as float32, overflowed).
 
     A value is `datapath.to_real`'s, rounded to the nearest float32; beyond its range it is infinite
     and counted as overflowed. place: where to write the values (None: a new array (M, N)); then
@@ -95,10 +82,9 @@ def matmul_real(
     if a.ndim == 3 or b.ndim == 3:
         if place is not None:
             raise ValueError(f"place must be None for a batch, got {place!r}")
-        return _batched(a, b, lambda x, y: matmul_real(x, y, datapath))
+        return _batched(a, b, lambda x, y: matmul_real(x, y, datapath, None, backend))
     _check(a, b, datapath)
     rows, columns = a.shape[0], b.shape[1]
-    cpu: Any = _backend("cpu")
     if place is not None:
         require_kind("place", place, Place)
         if place.row_at.shape != (rows,) or place.column_at.shape != (columns,):
@@ -106,33 +92,7 @@ def matmul_real(
                 f"place must be for a result of shape {(rows, columns)}, got "
                 f"{(place.row_at.size, place.column_at.size)}"
             )
-        return place.memory, cpu.matmul_real(a, b, datapath, place)
-    out = np.empty((rows, columns), np.float32)
-    row_at, column_at = even_steps(rows, columns), even_steps(columns, 1)
-    return out, cpu.matmul_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
-
-
-def matmul_log(
-    a: LNSArray,
-    b: LNSArray,
-    accumulator_bits: int | None = None,
-    lanes: int = 1,
-    variant: str = "exact",
-) -> LNSArray:
-    """Return a (M, K) times b (K, N) as fully logarithmic hardware has it, bit for bit.
-
-    `matmul` with a datapath of style "log", by default of as few accumulator bits as hold a product
-    and its double (E + 2 for one format). The same as lns.dot, fast; the same bits on any number of
-    threads. Raises TypeError and ValueError as `matmul` does, and ValueError where the accumulator
-    is narrower than that or wider than 15 bits, or a name is unknown.
-    """
-    for name, array in (("a", a), ("b", b)):
-        if not isinstance(array, LNSArray):
-            raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
-    bits = accumulator_format(a.fmt, b.fmt, accumulator_bits).exponent_bits
-    rule = Accumulator(bits=bits, lanes=lanes, style="log")
-    product: LNSArray = matmul(a, b, Datapath(accumulator=rule, variant=variant))
-    return product
+    return get_backend(backend).product_real(a, b, datapath, place)
 
 
 def _batched(a: Any, b: Any, product: Callable[[Any, Any], Any]) -> tuple[Any, int]:
@@ -181,16 +141,6 @@ def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
         datapath.antilog.entries is not None or datapath.accumulator.style == "log"
     ):  # entries > gamma, a sum too narrow for a product
         datapath.resolve(a.fmt, b.fmt)  # type: ignore[arg-type]
-
-
-@cache
-def _backend(name: str) -> Backend:
-    """Import the backend called `name`."""
-    built = ", ".join(sorted(known for known, module in BACKENDS.items() if module))
-    if not BACKENDS[name]:
-        raise NotImplementedError(f"backend must be one of {built}, got {name!r}: not built yet")
-    module: Any = import_module(BACKENDS[name], __package__)
-    return module
 
 
 def _check_kinds(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:

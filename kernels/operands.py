@@ -15,7 +15,106 @@ import numpy.typing as npt
 from ..lns.array import CodeArray, Offset
 from ..lns.checks import require_int, require_kind
 from ..lns.format import Format
-from .cpu.gemm.gather import ALONG_ROWS, IN_PLACE, Int64, Pattern, Reading, gather
+
+Int64 = npt.NDArray[np.int64]
+
+IN_PLACE, ALONG_K, ALONG_ROWS = 0, 1, 2
+
+# How an operand is read: IN_PLACE with steps from row to row and from product to product, or copied
+# along runs of k or of rows (ALONG_K, ALONG_ROWS; the steps are then 0).
+Reading = tuple[int, int, int]
+
+
+def _runs_of(at: Int64) -> tuple[Int64, int]:
+    """(for every offset how many from there on are neighbours, how many runs there are)."""
+    last = np.append(np.flatnonzero(at[1:] != at[:-1] + 1), at.size - 1) if at.size else at
+    end = np.repeat(last, np.diff(last, prepend=-1))
+    return end + 1 - np.arange(at.size), last.size
+
+
+class Pattern:
+    """Where the elements of a matrix lie, (i, k) at row_at[i] + k_at[k], and what follows from it.
+
+    row_at: (M,), k_at: (K,), int64, C-contiguous, else TypeError or ValueError; not to be written
+    to afterwards, since what is found out about them is kept. One pattern may serve any number of
+    :class:`Gathered` matrices.
+    """
+
+    __slots__ = ("_ends", "_k_at", "_reading", "_row_at")
+
+    def __init__(self, row_at: Int64, k_at: Int64) -> None:
+        for name, at in (("row_at", row_at), ("k_at", k_at)):
+            if not isinstance(at, np.ndarray) or at.ndim != 1 or at.dtype != np.int64:
+                got = f"{at.ndim}-d {at.dtype}" if isinstance(at, np.ndarray) else repr(at)
+                raise TypeError(f"{name} must be 1-dimensional int64, got {got}")
+            if not at.flags.c_contiguous:
+                raise ValueError(f"{name} must be C-contiguous, got strides {at.strides}")
+        least, most = (
+            sum(int(find(at)) for at in (row_at, k_at) if at.size) for find in (np.min, np.max)
+        )
+        self._set(row_at, k_at, (least, most), None)
+
+    def _set(
+        self,
+        row_at: Int64,
+        k_at: Int64,
+        ends: tuple[int, int],
+        reading: tuple[Reading, Int64] | None,
+    ) -> "Pattern":
+        self._row_at, self._k_at, self._ends, self._reading = row_at, k_at, ends, reading
+        return self
+
+    @property
+    def row_at(self) -> Int64:
+        """Offsets of the rows, (M,)."""
+        return self._row_at
+
+    @property
+    def k_at(self) -> Int64:
+        """Offsets of the columns, (K,)."""
+        return self._k_at
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest place and the highest."""
+        return self._ends
+
+    @property
+    def reading(self) -> tuple[Reading, Int64]:
+        """(how to read the matrix, the runs along which it is copied)."""
+        if self._reading is None:
+            along_k, runs = fewer_runs(self._row_at, self._k_at)
+            self._reading = (ALONG_K if along_k else ALONG_ROWS, 0, 0), runs
+        return self._reading
+
+    def flipped(self) -> "Pattern":
+        """Return the transposed matrix's, which is copied along the same runs."""
+        (way, _, _), runs = self.reading
+        reading = (ALONG_ROWS if way == ALONG_K else ALONG_K, 0, 0), runs
+        return Pattern.__new__(Pattern)._set(self._k_at, self._row_at, self._ends, reading)
+
+    def shifted(self, by: int) -> "Pattern":
+        """Return the pattern of a matrix that lies `by` elements further on, with the same runs."""
+        if not by:
+            return self
+        row_at, k_at = self._row_at, self._k_at
+        if row_at.size < k_at.size:
+            row_at = row_at + by
+        else:
+            k_at = k_at + by
+        ends = self._ends[0] + by, self._ends[1] + by
+        return Pattern.__new__(Pattern)._set(row_at, k_at, ends, self.reading)
+
+
+def fewer_runs(row_at: Int64, k_at: Int64) -> tuple[bool, Int64]:
+    """Return (is a matrix copied in fewer runs along k than along its rows?, the runs of that way).
+
+    The matrix has element (i, k) at row_at[i] + k_at[k]; runs: for every offset how many from
+    there on are neighbours.
+    """
+    (along_k, parts), (along_rows, pieces) = _runs_of(k_at), _runs_of(row_at)
+    fewer = parts * row_at.size < pieces * k_at.size
+    return fewer, along_k if fewer else along_rows
 
 
 class Codes(NamedTuple):
@@ -112,7 +211,7 @@ class Gathered:
 
     def gathered(self) -> CodeArray:
         """Return the matrix as an array of its own (a copy)."""
-        code = gather(self.array.code, self.row_at, self.k_at)
+        code = self.array.code.reshape(-1)[self.row_at[:, None] + self.k_at]
         return with_code(self.array, code.T if self.transposed else code)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .array import LNSArray
 from .checks import require_choice, settle_int, settle_power_of_two
+from .code_array import LogCodes
 from .format import LNSFormat
 
 STYLES = ("direct", "bins", "log")
@@ -113,13 +113,13 @@ def least_log_bits(a: LNSFormat, b: LNSFormat) -> int:
     return top.bit_length() + 1
 
 
-def require_sums(acc: object, fmt: LNSFormat, a: Any, b: Any) -> LNSArray:
+def require_sums(acc: object, fmt: LNSFormat, a: Any, b: Any) -> LogCodes:
     """Return `acc` if it is what style "log" makes of a (..., M, K) times b (..., K, N).
 
     fmt: of the sums. Raises TypeError for another kind, ValueError for another format, shape or
     offset than offset_a + offset_b - 1, in steps of fmt's gamma.
     """
-    if not isinstance(acc, LNSArray):
+    if not isinstance(acc, LogCodes):
         got = getattr(acc, "dtype", type(acc).__name__)
         raise TypeError(f"acc must be an LNSArray in style 'log', got {got}")
     if acc.fmt != fmt:

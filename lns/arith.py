@@ -6,17 +6,18 @@ sign kept). Operands broadcast against each other as in numpy and share one gamm
 changes it). Inside, exponents are int64, so no offset overflows.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .array import LNSArray, Offset, require_offset
-from .codec import stored_codes
+from .code_array import LogCodes, Offset, require_offset
 from .format import LNSFormat
 from .gauss import gauss_table
+from .log_codec import stored_codes
 
 Ints = npt.NDArray[np.int64]
+Array = TypeVar("Array", bound=LogCodes)  # an LNSArray, which stands above this file
 
 
 class _Parts(NamedTuple):
@@ -33,9 +34,9 @@ class _Parts(NamedTuple):
         return self.e + self.offset
 
 
-def take_apart(name: str, array: LNSArray) -> _Parts:
+def take_apart(name: str, array: LogCodes) -> _Parts:
     """Return signs, zeros, exponents and offset of an array; TypeError for another kind."""
-    if not isinstance(array, LNSArray):
+    if not isinstance(array, LogCodes):
         raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
     e = (array.code & array.fmt.max_exponent).astype(np.int64)
     zero = (e == 0) & array.fmt.zero
@@ -44,7 +45,7 @@ def take_apart(name: str, array: LNSArray) -> _Parts:
     return _Parts(np.asarray(negative), np.asarray(zero), np.asarray(e), offset)
 
 
-def _pair(a: LNSArray, b: LNSArray) -> tuple[_Parts, _Parts]:
+def _pair(a: LogCodes, b: LogCodes) -> tuple[_Parts, _Parts]:
     """Both operands taken apart, of one gamma and shapes that broadcast."""
     left, right = take_apart("a", a), take_apart("b", b)
     if a.fmt.gamma != b.fmt.gamma:
@@ -61,7 +62,7 @@ def require_broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> None:
         raise ValueError(f"b must have a shape that broadcasts with a's {a}, got {b}") from None
 
 
-def _target(a: LNSArray, fmt: LNSFormat | None) -> LNSFormat:
+def _target(a: LogCodes, fmt: LNSFormat | None) -> LNSFormat:
     """The given target format, or a's; it has a's gamma."""
     if fmt is None:
         return a.fmt
@@ -77,9 +78,14 @@ def _first(found: npt.NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argwhere(found)[0])
 
 
-def mul(
-    a: LNSArray, b: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None
-) -> LNSArray:
+def _stored(
+    kind: Array, steps: Ints, negative: Any, zero: Any, fmt: LNSFormat, offset: Offset | None
+) -> Array:
+    """`stored_codes` as an array of the operand's kind."""
+    return kind.like(*stored_codes(steps, negative, zero, fmt, offset), fmt)
+
+
+def mul(a: Array, b: LogCodes, fmt: LNSFormat | None = None, offset: Offset | None = None) -> Array:
     """Return a * b: exponents add, signs xor, zero if a factor is zero.
 
     fmt None: a's format. offset None: the smallest multiple of gamma for which nothing saturates
@@ -87,12 +93,10 @@ def mul(
     """
     left, right = _pair(a, b)
     negative, zero = left.negative ^ right.negative, left.zero | right.zero
-    return stored_codes(left.steps + right.steps, negative, zero, _target(a, fmt), offset)
+    return _stored(a, left.steps + right.steps, negative, zero, _target(a, fmt), offset)
 
 
-def div(
-    a: LNSArray, b: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None
-) -> LNSArray:
+def div(a: Array, b: LogCodes, fmt: LNSFormat | None = None, offset: Offset | None = None) -> Array:
     """Return a / b: exponents subtract, signs xor; target and errors as `mul`.
 
     Raises ValueError naming the index, in the broadcast shape, of the first division by zero.
@@ -102,15 +106,15 @@ def div(
     by_zero = np.broadcast_to(right.zero, steps.shape)
     if by_zero.any():
         raise ValueError(f"b must be other than zero, got zero at index {_first(by_zero)}")
-    return stored_codes(steps, left.negative ^ right.negative, left.zero, _target(a, fmt), offset)
+    return _stored(a, steps, left.negative ^ right.negative, left.zero, _target(a, fmt), offset)
 
 
-def square(a: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None) -> LNSArray:
+def square(a: Array, fmt: LNSFormat | None = None, offset: Offset | None = None) -> Array:
     """Return mul(a, a, fmt, offset)."""
     return mul(a, a, fmt, offset)
 
 
-def sqrt(a: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None) -> LNSArray:
+def sqrt(a: Array, fmt: LNSFormat | None = None, offset: Offset | None = None) -> Array:
     """Return the square root: RN_even((e + offset_a) / 2) - offset'; target as `mul`.
 
     Raises ValueError naming the index of the first negative operand.
@@ -121,27 +125,27 @@ def sqrt(a: LNSArray, fmt: LNSFormat | None = None, offset: Offset | None = None
             f"a must not be negative, got a negative number at index {_first(parts.negative)}"
         )
     steps = _halved(parts.steps, 1)
-    return stored_codes(steps, parts.negative, parts.zero, _target(a, fmt), offset)
+    return _stored(a, steps, parts.negative, parts.zero, _target(a, fmt), offset)
 
 
-def neg(a: LNSArray) -> LNSArray:
+def neg(a: Array) -> Array:
     """Return -a in the same format and offset; zero stays code 0."""
     parts = take_apart("a", a)
     return _with_sign(a, parts, ~parts.negative)
 
 
-def absolute(a: LNSArray) -> LNSArray:
+def absolute(a: Array) -> Array:
     """Return |a| in the same format and offset."""
     parts = take_apart("a", a)
     return _with_sign(a, parts, np.zeros(a.shape, bool))
 
 
-def _with_sign(a: LNSArray, parts: _Parts, negative: npt.NDArray[np.bool_]) -> LNSArray:
+def _with_sign(a: Array, parts: _Parts, negative: npt.NDArray[np.bool_]) -> Array:
     code = parts.e | (negative & ~parts.zero).astype(np.int64) << a.fmt.exponent_bits
-    return LNSArray(np.asarray(code).astype(a.fmt.code_dtype), a.offset, a.fmt)
+    return a.like(np.asarray(code).astype(a.fmt.code_dtype), a.offset)
 
 
-def compare(a: LNSArray, b: LNSArray) -> npt.NDArray[np.int8]:
+def compare(a: LogCodes, b: LogCodes) -> npt.NDArray[np.int8]:
     """Return int8 -1, 0 or 1 where the value of a is below, equal to or above that of b.
 
     Exact for any two formats and offsets; a zero equals a zero of either sign.
@@ -160,7 +164,7 @@ def _signum(parts: _Parts) -> Ints:
     return np.where(parts.zero, 0, np.where(parts.negative, -1, 1))
 
 
-def requantise(array: LNSArray, fmt: LNSFormat, offset: Offset | None = None) -> LNSArray:
+def requantise(array: Array, fmt: LNSFormat, offset: Offset | None = None) -> Array:
     """Return `array` in another format: e' = RN_even((e + offset) * G' / G - offset').
 
     The whole expression is rounded once, half to even, then saturated or flushed. offset None: the
@@ -175,12 +179,12 @@ def requantise(array: LNSArray, fmt: LNSFormat, offset: Offset | None = None) ->
     if offset is None:
         # A tie at the largest element: the top exponent is odd, and half to even would leave it.
         steps = exact + ((1 << places) >> 1) >> places
-        settled: Offset = stored_codes(steps, parts.negative, parts.zero, fmt, None).offset
+        _, settled = stored_codes(steps, parts.negative, parts.zero, fmt, None)
     else:
         settled = require_offset(offset, array.shape)
     shift = np.asarray(settled, np.int64)
     steps = _halved(exact - (shift << places), places) + shift
-    return stored_codes(steps, parts.negative, parts.zero, fmt, settled)
+    return _stored(array, steps, parts.negative, parts.zero, fmt, settled)
 
 
 def _halved(value: Ints, places: int) -> Ints:
@@ -191,7 +195,7 @@ def _halved(value: Ints, places: int) -> Ints:
     return kept + ((rest > half) | ((rest == half) & (kept & 1 == 1)) & (places > 0))
 
 
-def add(a: LNSArray, b: LNSArray, variant: str = "exact") -> LNSArray:
+def add(a: Array, b: LogCodes, variant: str = "exact") -> Array:
     """Return a + b in the operands' common format and offset.
 
     With i the larger exponent and d the distance: i + S(d) for equal signs, i - D(d) for opposite
@@ -215,16 +219,16 @@ def add(a: LNSArray, b: LNSArray, variant: str = "exact") -> LNSArray:
         negative = np.where(this.zero, other.negative, negative)
     gone = cancelled | (left.zero & right.zero)
     offset = _common_offset(a, b)
-    return stored_codes(e + np.asarray(offset, np.int64), negative, gone, a.fmt, offset)
+    return _stored(a, e + np.asarray(offset, np.int64), negative, gone, a.fmt, offset)
 
 
-def sub(a: LNSArray, b: LNSArray, variant: str = "exact") -> LNSArray:
+def sub(a: Array, b: LogCodes, variant: str = "exact") -> Array:
     """Return a - b, which is add(a, neg(b), variant)."""
     _pair(a, b)
     return add(a, neg(b), variant)
 
 
-def _require_common_scale(a: LNSArray, b: LNSArray, left: _Parts, right: _Parts) -> None:
+def _require_common_scale(a: LogCodes, b: LogCodes, left: _Parts, right: _Parts) -> None:
     if a.fmt != b.fmt:
         raise ValueError(f"b must have a's format {a.fmt.name}, got {b.fmt.name}")
     offset_a, offset_b = np.broadcast_arrays(left.offset, right.offset)
@@ -237,7 +241,7 @@ def _require_common_scale(a: LNSArray, b: LNSArray, left: _Parts, right: _Parts)
         )
 
 
-def _common_offset(a: LNSArray, b: LNSArray) -> Any:
+def _common_offset(a: LogCodes, b: LogCodes) -> Any:
     """The offset both share, as an int or an array that broadcasts to the result."""
     if isinstance(a.offset, int) and isinstance(b.offset, int):
         return a.offset

@@ -1,162 +1,204 @@
-"""Arrays of codes: integers, the scale that stands beside them and the format that reads them."""
+"""Arrays of codes: integers, the scale that stands beside them and the format that reads them.
 
+An LNSArray does what an array does: index, shape, + - * / @, comparisons, conversion, printing.
+Nothing here computes; every operator is the function of the same meaning in arith.py or sums.py,
+with its default target. Operands are LNSArrays: a plain number has no format, so it is refused with
+a hint to encode it. Comparison is by value. `numpy.asarray` gives the values as float64; numpy's
+own functions are refused, but for shape, ndim and size: they would compute on those values.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .checks import as_array, require_kind
-from .format import FloatFormat, IntFormat, LNSFormat
-from .operators import Operators
+from .arith import absolute, add, compare, div, mul, neg, sub
+from .code_array import FloatArray, IntArray, LogCodes, Offset, require_offset
+from .log_codec import decode_log
+from .sums import dot
 
-Offset = int | npt.NDArray[np.int32]
-_LEAST, _MOST = -(1 << 31), (1 << 31) - 1  # of an int32
+__all__ = ["CodeArray", "FloatArray", "IntArray", "LNSArray", "Offset", "require_offset"]
 
-
-def require_offset(offset: object, shape: tuple[int, ...]) -> Offset:
-    """Return an offset for codes of `shape` as an int or an int32 array that broadcasts to it.
-
-    Raises TypeError for another dtype, ValueError outside int32 or where it does not broadcast.
-    """
-    if type(offset) is int and _LEAST <= offset <= _MOST:
-        return offset
-    whole = as_array("offset", offset)
-    if whole.dtype.kind not in "iu":
-        raise TypeError(f"offset must be an integer, got {offset!r}")
-    if whole.size and (whole.min() < _LEAST or whole.max() > _MOST):
-        raise ValueError(f"offset must be in {_LEAST}..{_MOST}, got {offset!r}")
-    if whole.ndim == 0:
-        return int(whole)
-    try:
-        fits = np.broadcast_shapes(whole.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"offset must be broadcastable to the code's shape {shape}, got {whole.shape}"
-        )
-    return whole.astype(np.int32)
-
-
-def _check(fmt: Any, code: npt.NDArray[Any], offset: Offset) -> Offset:
-    """Validate one array's fields; return the offset as an int or an int32 array."""
-    dtype = fmt.code_dtype
-    if not isinstance(code, np.ndarray) or code.dtype != dtype:
-        got = getattr(code, "dtype", type(code).__name__)
-        raise TypeError(f"code must be a numpy array of {dtype} for {fmt.name}, got {got}")
-    return require_offset(offset, code.shape)
-
-
-def _check_width(code: npt.NDArray[Any], fmt: LNSFormat | FloatFormat) -> None:
-    """Refuse codes that need more bits than the format has."""
-    spare = code.dtype.itemsize * 8 - fmt.bits
-    if spare and code.size and int(code.max()) >> fmt.bits:
-        raise ValueError(f"code must be below 2^{fmt.bits} for {fmt.name}, got {int(code.max())}")
-
-
-class _CodeArray:
-    """What the three array classes share."""
-
-    __slots__ = ()
-    code: npt.NDArray[Any]
-    offset: Offset
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the codes."""
-        return self.code.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.code.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of codes."""
-        return self.code.size
-
-    def __len__(self) -> int:
-        if not self.code.ndim:
-            raise TypeError("len() must be of an array with axes, got a single number")
-        return len(self.code)
+_OF_SHAPE = (np.shape, np.ndim, np.size)
+_SHOWN = 6  # elements per axis at each end before a long array is abbreviated
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class LNSArray(Operators, _CodeArray):
+class LNSArray(LogCodes):
     """Codes of an LNSFormat: value = (-1)^sign * 2^((e + offset) / gamma).
 
     code: uint8 or uint16, as `fmt.code_dtype`, any shape. offset: int32, one for the array or an
-    array broadcastable to `code` (a scale per row or channel). operators.py says what it does like
-    an array. Raises TypeError for another dtype and ValueError for codes wider than the format or
-    an offset that does not broadcast.
+    array broadcastable to `code` (a scale per row or channel). Raises TypeError for another dtype
+    and ValueError for codes wider than the format or an offset that does not broadcast.
     """
 
-    code: npt.NDArray[Any]
-    offset: Offset
-    fmt: LNSFormat
+    __array_ufunc__ = None  # numpy leaves a binary operator to the methods below
+    __hash__ = None  # type: ignore[assignment]  # == is element by element
 
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, LNSFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        _check_width(self.code, self.fmt)
+    def _offset_of(self, change: Any) -> Any:
+        """The offset after the same change of shape as the codes; one number stays one."""
+        if isinstance(self.offset, int):
+            return self.offset
+        return np.array(change(np.broadcast_to(self.offset, self.code.shape)))
 
-    @property
-    def T(self) -> "LNSArray":  # noqa: N802 - numpy's name
-        """The transpose, a view."""
-        return LNSArray(self.code.T, _transposed(self.offset, self.ndim), self.fmt)
+    def __getitem__(self, index: Any) -> "LNSArray":
+        """Elements, rows, slices, masks, as numpy indexes; a single one has no axes."""
+        return self.like(np.asarray(self.code[index]), self._offset_of(lambda x: x[index]))
 
+    def __iter__(self) -> Iterator["LNSArray"]:
+        return (self[i] for i in range(len(self.code)))
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FloatArray(_CodeArray):
-    """Codes of a FloatFormat: value = float(code) * 2^offset."""
+    def reshape(self, *shape: Any) -> "LNSArray":
+        """Return the array in another shape, C order."""
+        return self.like(self.code.reshape(*shape), self._offset_of(lambda x: x.reshape(*shape)))
 
-    code: npt.NDArray[Any]
-    offset: Offset
-    fmt: FloatFormat
+    def transpose(self, *axes: Any) -> "LNSArray":
+        """Return the array with its axes permuted; without arguments reversed."""
+        change = self._offset_of(lambda x: x.transpose(*axes))
+        return self.like(self.code.transpose(*axes), change)
 
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, FloatFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        _check_width(self.code, self.fmt)
+    def __add__(self, other: Any) -> "LNSArray":
+        return add(*_both(self, other, "+"))
 
-    @property
-    def T(self) -> "FloatArray":  # noqa: N802 - numpy's name
-        """The transpose, a view."""
-        return FloatArray(self.code.T, _transposed(self.offset, self.ndim), self.fmt)
+    def __sub__(self, other: Any) -> "LNSArray":
+        return sub(*_both(self, other, "-"))
 
+    def __mul__(self, other: Any) -> "LNSArray":
+        return mul(*_both(self, other, "*"))
 
-@dataclass(frozen=True, slots=True, eq=False)
-class IntArray(_CodeArray):
-    """Codes of an IntFormat: value = code * 2^offset."""
+    def __truediv__(self, other: Any) -> "LNSArray":
+        return div(*_both(self, other, "/"))
 
-    code: npt.NDArray[Any]
-    offset: Offset
-    fmt: IntFormat
+    def __matmul__(self, other: Any) -> "LNSArray":
+        """(…, K) @ (K, …): dot, sequential and exact, in an accumulator of two more bits."""
+        a, b = _both(self, other, "@")
+        if a.ndim not in (1, 2) or b.ndim not in (1, 2):
+            raise ValueError(f"@ must be of one or two axes, got shapes {a.shape} and {b.shape}")
+        if a.shape[-1] != b.shape[0]:
+            raise ValueError(f"@ must contract equal sizes, got shapes {a.shape} and {b.shape}")
+        if b.ndim == 1:
+            return dot(a, b)
+        columns = b.transpose()
+        return dot(a[..., None, :], columns) if a.ndim == 2 else dot(a, columns)
 
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, IntFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        low, high = self.fmt.min_value, self.fmt.max_value
-        if self.code.size and not low <= int(self.code.min()) <= int(self.code.max()) <= high:
-            worst = int(self.code.max()) if int(self.code.max()) > high else int(self.code.min())
-            raise ValueError(f"code must be in {low}..{high} for {self.fmt.name}, got {worst}")
+    def _refused(self, other: Any) -> Any:
+        _both(other, self, "an operator")
 
-    @property
-    def T(self) -> "IntArray":  # noqa: N802 - numpy's name
-        """The transpose, a view."""
-        return IntArray(self.code.T, _transposed(self.offset, self.ndim), self.fmt)
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rmatmul__ = _refused
+
+    def __neg__(self) -> "LNSArray":
+        return neg(self)
+
+    def __pos__(self) -> "LNSArray":
+        return self
+
+    def __abs__(self) -> "LNSArray":
+        return absolute(self)
+
+    def _order(self, other: Any, symbol: str) -> npt.NDArray[np.int8]:
+        return compare(*_both(self, other, symbol))
+
+    def __eq__(self, other: object) -> Any:
+        return self._order(other, "==") == 0
+
+    def __ne__(self, other: object) -> Any:
+        return self._order(other, "!=") != 0
+
+    def __lt__(self, other: Any) -> Any:
+        return self._order(other, "<") < 0
+
+    def __le__(self, other: Any) -> Any:
+        return self._order(other, "<=") <= 0
+
+    def __gt__(self, other: Any) -> Any:
+        return self._order(other, ">") > 0
+
+    def __ge__(self, other: Any) -> Any:
+        return self._order(other, ">=") >= 0
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """The values, float64 rounded to nearest; ValueError where no copy is allowed."""
+        if copy is False:
+            raise ValueError("copy must be allowed: the values are computed from the codes")
+        values = decode_log(self)
+        return values if dtype is None else values.astype(dtype)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """numpy's shape, ndim and size; TypeError for a function that would read the values."""
+        if function in _OF_SHAPE:
+            named = {name: _shaped(value) for name, value in options.items()}
+            return function(*(_shaped(value) for value in args), **named)
+        raise TypeError(
+            f"{function.__module__}.{function.__name__} must be given values, got an LNSArray; "
+            "numpy.asarray(x) makes them, in float64"
+        )
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The values as float64 for `torch.asarray` and other readers of DLPack."""
+        return np.asarray(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return np.asarray(self).__dlpack_device__()
+
+    def __float__(self) -> float:
+        if self.code.size != 1:
+            raise TypeError(f"float() must be of one element, got shape {self.code.shape}")
+        return float(np.asarray(self).reshape(()))
+
+    def __bool__(self) -> bool:
+        if self.code.size != 1:
+            raise ValueError(f"truth must be of one element, got shape {self.code.shape}")
+        return not (self.fmt.zero and int(self.code.item()) & self.fmt.max_exponent == 0)
+
+    def _values(self) -> str:
+        """The values, in powers of two where float64 does not hold them all."""
+        e = np.asarray(self.code & self.fmt.max_exponent, np.int64)
+        steps = e + np.asarray(self.offset, np.int64)
+        number = ~((e == 0) & self.fmt.zero)
+        octave = steps // self.fmt.gamma
+        if not (number & ((octave > 1023) | (octave < -1074))).any():  # float64's own octaves
+            return _shown(np.asarray(self), {})
+
+        def power(i: int) -> str:
+            sign = "-" * int(self.code.flat[i] >> self.fmt.exponent_bits)
+            return f"{sign}2^{steps.flat[i] / self.fmt.gamma}" if number.flat[i] else "0"
+
+        return _shown(np.arange(e.size).reshape(e.shape), {"int": power})
+
+    def __repr__(self) -> str:
+        digits = -(-self.fmt.bits // 4)
+        values, codes = self._values(), _shown(self.code, {"int": lambda c: f"0x{c:0{digits}x}"})
+        place = self.offset if isinstance(self.offset, int) else f"array{self.offset.shape}"
+        return f"LNSArray({values}, codes {codes}, offset={place}, {self.fmt.name})"
 
 
 CodeArray = LNSArray | FloatArray | IntArray
 
 
-def _transposed(offset: Offset, ndim: int) -> Offset:
-    """The offset that stands beside the transpose of an array of `ndim` axes."""
-    if isinstance(offset, int):
-        return offset
-    return offset.reshape((1,) * (ndim - offset.ndim) + offset.shape).T
+def _shaped(value: Any) -> Any:
+    """In place of an LNSArray an array of its shape."""
+    return value.code if isinstance(value, LNSArray) else value
+
+
+def _shown(array: npt.NDArray[Any], formatter: Any) -> str:
+    return np.array2string(
+        array, precision=6, separator=", ", threshold=4 * _SHOWN, edgeitems=_SHOWN // 2,
+        formatter=formatter,
+    )  # fmt: skip
+
+
+def _both(a: Any, b: Any, symbol: str) -> tuple[LNSArray, LNSArray]:
+    """Both operands, or a TypeError that says what to do with the other kind."""
+    for value in (a, b):
+        if not isinstance(value, LNSArray):
+            raise TypeError(
+                f"operands of {symbol} must be LNSArrays, got {type(value).__name__}; "
+                "encode(x, fmt, offset) makes one"
+            )
+    return a, b

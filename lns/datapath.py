@@ -18,9 +18,9 @@ import numpy.typing as npt
 from .accumulator import Accumulator, Antilog, least_log_bits, require_sums, scaled
 from .array import CodeArray, FloatArray, IntArray, LNSArray
 from .checks import require_kind
-from .codec import decode
 from .format import FP32, FloatFormat, IntFormat, LNSFormat
 from .gauss import split_variant
+from .log_codec import decode_log
 from .thresholds import pow2_fixed
 
 
@@ -109,7 +109,7 @@ class Datapath:
         """
         left, right = _arrays(a, b, LNSArray)
         if self.accumulator.style == "log":
-            return decode(require_sums(acc, self.sum_format(left.fmt, right.fmt), a, b))
+            return decode_log(require_sums(acc, self.sum_format(left.fmt, right.fmt), a, b))
         a, b = left, right
         mac = self.resolve(a.fmt, b.fmt)
         places = mac.shift - self.antilog.table_bits

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .array import FloatArray, IntArray, Offset
 from .checks import NonFiniteError, as_array
+from .code_array import FloatArray, IntArray, Offset
 from .format import FloatFormat, IntFormat
 
 _MANTISSA = 52  # fraction bits of a float64, IEEE 754

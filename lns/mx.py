@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .array import FloatArray, IntArray
 from .checks import NonFiniteError, as_array, require_int
+from .code_array import Coded, FloatArray, IntArray
 from .codec import decode
 from .float_codec import encode_float, encode_int
 from .format import FloatFormat, IntFormat
@@ -25,7 +25,7 @@ _ZERO = -(1 << 20)  # below every exponent of a float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MXArray:
+class MXArray(Coded):
     """Blocks along `axis`: value = element(code) * 2^(scale - 127), NaN where scale = 255.
 
     code: any shape, `fmt.element.code_dtype`. scale: uint8, the shape of `code` with
@@ -50,16 +50,6 @@ class MXArray:
         shape = scale_shape(self.code.shape, self.axis, self.fmt)
         if self.scale.shape != shape:
             raise ValueError(f"scale must be of shape {shape}, got {self.scale.shape}")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the codes."""
-        return self.code.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.code.ndim
 
     @property
     def stored_bits(self) -> int:

@@ -97,24 +97,33 @@ def _value_steps(x: Fraction, gamma: int, offset: int) -> int:
     return low + (ratio > Decimal("0.5"))
 
 
+def steps_one(
+    x: float, gamma: int, rounding: str, offset: int = 0, draw: int = 0, random_bits: int = 8
+) -> int:
+    """gamma * log2|x| rounded, before an offset is taken off; x: not zero.
+
+    offset: of the code, whose parity decides the tie of "nearest_value" at gamma = 1.
+    """
+    magnitude = abs(Fraction(x))
+    if rounding == "nearest":  # 2n - 1 < 2 gamma log2(x) < 2n + 1
+        return (_floor_steps(magnitude, 2 * gamma) + 1) // 2
+    if rounding == "nearest_value":
+        return _value_steps(magnitude, gamma, offset)
+    if rounding == "floor":
+        return _floor_steps(magnitude, gamma)
+    if rounding == "stochastic":
+        steps, part = divmod(_floor_steps(magnitude, gamma << random_bits), 2**random_bits)
+        return steps + (part + draw >= 2**random_bits)
+    raise ValueError(f"rounding must be known, got {rounding!r}")
+
+
 def _encode_log(
     x: float, fmt: LNSFormat, offset: int, rounding: str, draw: int, random_bits: int
 ) -> int:
     if x == 0:
         return 0
-    sign, magnitude = int(x < 0), abs(Fraction(x))
-    if rounding == "nearest":  # 2n - 1 < 2 gamma log2(x) < 2n + 1
-        steps = (_floor_steps(magnitude, 2 * fmt.gamma) + 1) // 2
-    elif rounding == "nearest_value":
-        steps = _value_steps(magnitude, fmt.gamma, offset)
-    elif rounding == "floor":
-        steps = _floor_steps(magnitude, fmt.gamma)
-    elif rounding == "stochastic":
-        steps, part = divmod(_floor_steps(magnitude, fmt.gamma << random_bits), 2**random_bits)
-        steps += part + draw >= 2**random_bits
-    else:
-        raise ValueError(f"rounding must be known, got {rounding!r}")
-    return _store(sign, steps - offset, fmt)
+    steps = steps_one(x, fmt.gamma, rounding, offset, draw, random_bits)
+    return _store(int(x < 0), steps - offset, fmt)
 
 
 def float_value(code: int, fmt: FloatFormat) -> tuple[bool, Fraction | float]:
@@ -144,6 +153,16 @@ def _float_largest(fmt: FloatFormat) -> Fraction:
     if fmt.encoding == "fn":
         return (2 - 2 * unit) * Fraction(2) ** (2**fmt.exponent_bits - 1 - bias)
     return (2 - unit) * Fraction(2) ** (2**fmt.exponent_bits - 2 - bias)
+
+
+def beyond_one(x: float, fmt: FloatFormat | IntFormat, offset: int) -> bool:
+    """Is a finite x * 2^-offset, rounded with room above, larger than the largest number?"""
+    exact = Fraction(x) * Fraction(2) ** -offset
+    if isinstance(fmt, IntFormat):
+        return not -(2 ** (fmt.bits - 1)) <= round(exact) < 2 ** (fmt.bits - 1)
+    largest = _float_largest(fmt)
+    unit = Fraction(2) ** (floor_log2(largest) - fmt.mantissa_bits)
+    return round(abs(exact) / unit) * unit > largest
 
 
 def float_code(negative: bool, magnitude: Fraction | float, fmt: FloatFormat) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .accumulator import least_log_bits
-from .arith import add, neg, require_broadcast, take_apart
-from .array import LNSArray
+from .arith import Array, add, neg, require_broadcast, take_apart
 from .checks import plain_number, require_int
+from .code_array import LogCodes
 from .format import LNSFormat
 from .gauss import split_variant
 
@@ -37,8 +37,8 @@ def split_order(order: object) -> tuple[str, int]:
 
 
 def total(
-    array: LNSArray, axis: int | None = None, order: str = "sequential", variant: str = "exact"
-) -> LNSArray:
+    array: Array, axis: int | None = None, order: str = "sequential", variant: str = "exact"
+) -> Array:
     """Return the sum along an axis (None: of all elements in C order), in the array's format.
 
     Every addition is `add`'s, with its variant, saturation and flushing; the offset must be the
@@ -47,31 +47,29 @@ def total(
     """
     split_variant(variant)
     kind, lanes = split_order(order)
-    if not isinstance(array, LNSArray):
+    if not isinstance(array, LogCodes):
         raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
     if axis is not None and not array.ndim:
         raise ValueError("array must have an axis to sum along, got a single number")
-    flat = (
-        LNSArray(array.code.reshape(-1), _one_offset(array), array.fmt) if axis is None else array
-    )
+    flat = array.like(array.code.reshape(-1), _one_offset(array)) if axis is None else array
     place = 0 if axis is None else require_int("axis", axis, -array.ndim, array.ndim - 1)
     code = np.moveaxis(flat.code, place, 0)
     offset = _without_axis(flat, place)
-    terms = [_canonical(LNSArray(np.asarray(row), offset, array.fmt)) for row in code]
+    terms = [_canonical(array.like(np.asarray(row), offset)) for row in code]
     if not terms:
-        return LNSArray(np.zeros(code.shape[1:], array.fmt.code_dtype), offset, array.fmt)
+        return array.like(np.zeros(code.shape[1:], array.fmt.code_dtype), offset)
     if kind != "tree":
         terms = [_running(terms[lane::lanes], variant) for lane in range(min(lanes, len(terms)))]
     return _pairwise(terms, variant)
 
 
 def dot(
-    a: LNSArray,
-    b: LNSArray,
+    a: Array,
+    b: LogCodes,
     accumulator_bits: int | None = None,
     order: str = "sequential",
     variant: str = "exact",
-) -> LNSArray:
+) -> Array:
     """Return the sums of products along the last axis, as fully logarithmic hardware has them.
 
     a, b: (..., K), which broadcast, of any formats; G is the finer gamma, to which exponents and
@@ -82,7 +80,7 @@ def dot(
     wider than 15 bits, or an offset varies along K.
     """
     for name, array in (("a", a), ("b", b)):
-        if not isinstance(array, LNSArray):
+        if not isinstance(array, LogCodes):
             raise TypeError(f"{name} must be an LNSArray, got {type(array).__name__}")
         if array.ndim == 0:
             raise ValueError(f"{name} must have an axis to sum along, got a single number")
@@ -96,7 +94,7 @@ def dot(
     offset = np.asarray(steps[0] + steps[1] - 1)
     code = _products(a, b, target)
     whole = offset if offset.ndim == 0 else offset[..., None]
-    products = LNSArray(code, whole, target)  # checked as an int32
+    products = a.like(code, whole, target)  # checked as an int32
     return total(products, -1, order, variant)
 
 
@@ -110,7 +108,7 @@ def accumulator_format(a: LNSFormat, b: LNSFormat, bits: int | None) -> LNSForma
     return LNSFormat(wanted, max(a.gamma, b.gamma))
 
 
-def _products(a: LNSArray, b: LNSArray, target: LNSFormat) -> npt.NDArray[np.unsignedinteger]:
+def _products(a: LogCodes, b: LogCodes, target: LNSFormat) -> npt.NDArray[np.unsignedinteger]:
     """Codes of the products, exponent e_a + e_b + 1."""
     left, right = take_apart("a", a), take_apart("b", b)
     negative = (left.negative ^ right.negative).astype(np.int64)
@@ -121,26 +119,26 @@ def _products(a: LNSArray, b: LNSArray, target: LNSFormat) -> npt.NDArray[np.uns
     return np.where(left.zero | right.zero, 0, code).astype(target.code_dtype)
 
 
-def _canonical(array: LNSArray) -> LNSArray:
+def _canonical(array: Array) -> Array:
     """Zeros as code 0; a sum of one element is that element."""
     return neg(neg(array))
 
 
-def _running(parts: list[LNSArray], variant: str) -> LNSArray:
+def _running(parts: list[Array], variant: str) -> Array:
     sum_ = parts[0]
     for part in parts[1:]:
         sum_ = add(sum_, part, variant)
     return sum_
 
 
-def _pairwise(parts: list[LNSArray], variant: str) -> LNSArray:
+def _pairwise(parts: list[Array], variant: str) -> Array:
     while len(parts) > 1:
         pairs = [add(x, y, variant) for x, y in zip(parts[::2], parts[1::2], strict=False)]
         parts = pairs + parts[2 * len(pairs) :]
     return parts[0]
 
 
-def _one_offset(array: LNSArray) -> int:
+def _one_offset(array: LogCodes) -> int:
     """The offset of a whole array; ValueError where there are several."""
     if isinstance(array.offset, int):
         return array.offset
@@ -153,7 +151,7 @@ def _one_offset(array: LNSArray) -> int:
     return int(values[0]) if len(values) else 0
 
 
-def _without_axis(array: LNSArray, axis: int) -> int | npt.NDArray[np.int32]:
+def _without_axis(array: LogCodes, axis: int) -> int | npt.NDArray[np.int32]:
     """The offset beside the sum along an axis: it must not vary there."""
     if isinstance(array.offset, int):
         return array.offset
@@ -168,7 +166,7 @@ def _without_axis(array: LNSArray, axis: int) -> int | npt.NDArray[np.int32]:
     return int(first) if first.ndim == 0 else np.ascontiguousarray(first)
 
 
-def _of_nothing(array: LNSArray, axis: int, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+def _of_nothing(array: LogCodes, axis: int, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
     """The offset beside a sum of no elements: the array's own where it has one, else 0."""
     own = np.asarray(array.offset, np.int32)
     own = np.moveaxis(own.reshape((1,) * (array.ndim - own.ndim) + own.shape), axis, 0)

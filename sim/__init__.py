@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..kernels.mx import matmul_mx
     from .cost.energy import compare, price_step
     from .cost.step import StepCost, cost_step
     from .machine.machine import Machine, get_machine
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from .recipes.recipe import Recipe, lns_recipe
     from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
     from .rules.rule import Rule, get_rule
+    from .runs.record import Record
     from .runs.run_config import RunConfig
     from .runs.sweep import run_sweep
     from .runs.sweep_config import SweepConfig
     from .runs.train import train
-    from .training.blocks import matmul_mx
     from .training.conv import Conv2d
     from .training.convert import convert
     from .training.linear import Linear
@@ -41,6 +42,7 @@ __all__ = [
     "Madam",
     "PriceTable",
     "Recipe",
+    "Record",
     "Rule",
     "RunConfig",
     "StepCost",
@@ -63,7 +65,7 @@ __all__ = [
     "train",
 ]
 _HOMES = {
-    "training.blocks": ("matmul_mx",),
+    ".kernels.mx": ("matmul_mx",),
     "training.conv": ("Conv2d",),
     "training.convert": ("convert",),
     "training.linear": ("Linear",),
@@ -77,6 +79,7 @@ _HOMES = {
     "cost.step": ("StepCost", "cost_step"),
     "prices.table": ("PriceTable",),
     "rules.rule": ("Rule", "get_rule"),
+    "runs.record": ("Record",),
     "runs.run_config": ("RunConfig",),
     "runs.sweep": ("run_sweep",),
     "runs.sweep_config": ("SweepConfig",),

@@ -1,9 +1,9 @@
 """Sphinx extension: a link to a file of the repository leads to a page that shows it.
 
-In Markdown such a link is an ordinary relative one, `[stored_codes](../lns/codec.py#stored_codes)`,
-which also works where the page is read in the repository. In the HTML a text file becomes a
-highlighted page, and the name after # the line of its definition; a name that the file does not
-define is a warning, so it fails a build with -W. Every documented function has such a link too.
+In Markdown such a link is an ordinary relative one, `[encode](../lns/codec.py#encode)`, which also
+works where the page is read in the repository. In the HTML a text file becomes a highlighted page,
+and the name after # the line of its definition; a name that the file does not define is a warning,
+so it fails a build with -W. Every documented function has such a link too.
 """
 
 import inspect

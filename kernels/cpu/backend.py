@@ -1,8 +1,9 @@
 """The "cpu" backend: picks the kernel for a datapath and prepares its operands."""
 
 import math
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,34 +11,81 @@ import numpy.typing as npt
 from ...lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ...lns.datapath import Accumulator, AnyDatapath, Datapath
 from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
-from ..operands import Matrix, Place, even_steps, left_codes, plain_array, right_codes
-from .codes.decode import nearest_float32
-from .codes.lookup import float32_of, float_parts, take
-from .gemm.bins import gemm_bins
+from ..host import asarray, codes, pad, patches, spread, turned_kernel
+from ..operands import Matrix, Place, even_steps, left_codes, right_codes
+from .codes.decode import decode, float32_of, float_parts, nearest_float32, take
+from .codes.madam import move_codes as move
+from .codes.quantise import quantise
+from .codes.requantise import requantise
+from .gemm.bins import WeightedTable, gemm_bins, weighted_table
+from .gemm.finish import Target
 from .gemm.float import gemm_float
+from .gemm.gather import whole
 from .gemm.log import log_product
-from .gemm.product import Target, block_vectors, expansion_of, gemm_terms, padded
+from .gemm.product import block_vectors, expansion_of, gemm_terms, padded
 from .gemm.tables import TermTable, term_tables
-from .gemm.weights import WeightedTable, weighted_table
+from .gemm.tile import trusted
 from .gemm.wide import gemm_fixed, gemm_log
-from .ir.emit import VECTOR_BYTES, VECTORS
-from .memo import by_identity
-from .rounding import floors_downward
 from .runtime.threads import parallel, tasks
 
+__all__ = [
+    "asarray",
+    "codes",
+    "decode",
+    "move",
+    "pad",
+    "patches",
+    "product",
+    "product_real",
+    "quantise",
+    "requantise",
+    "spread",
+    "turned_kernel",
+]
+
 Counted = tuple[Any, int]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Products that make a thread worth waking: some 75 microseconds on one core.
 _FAST_GRAIN = 1 << 21
 _SLOW_GRAIN = 1 << 16
 
 
-def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
+def by_identity(frozen: int, most: int = 1024) -> Callable[[_Function], _Function]:
+    """Decorate a function whose first `frozen` arguments are immutable and the rest are numbers.
+
+    Results are kept by the identity of those: quicker than to hash a datapath of many fields, and a
+    training step asks for the same few tables thousands of times, always with the same objects.
+    At most `most` results are kept, then all are forgotten. Equal objects that are not the same one
+    are asked for anew.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+        @wraps(function)
+        def remembered(*arguments: Any) -> Any:
+            key = (*map(id, arguments[:frozen]), *arguments[frozen:])
+            found = kept.get(key)
+            if found is None:
+                result = function(*arguments)
+                if len(kept) >= most:
+                    kept.clear()
+                # The arguments are held, so that no other object gets their identity.
+                found = kept[key] = result, arguments
+            return found[0]
+
+        return cast(_Function, remembered)
+
+    return decorate
+
+
+def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
     if isinstance(datapath.accumulator, FloatFormat):
-        return _float_product(plain_array(a), plain_array(b), datapath.accumulator)
+        return _float_product(whole(a), whole(b), datapath.accumulator)
     if datapath.accumulator.style == "log":
-        left, right = plain_array(a), plain_array(b)
+        left, right = whole(a), whole(b)
         return log_product(left, right, datapath)  # type: ignore[arg-type]
     rows, columns = a.shape[0], b.shape[1]
     out = np.empty((rows, columns), np.int64)
@@ -45,18 +93,30 @@ def matmul_counted(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     overflowed = _table_product(a, b, datapath, Target(out.reshape(-1), *at, unit=True))
     if overflowed is not None:
         return out, overflowed
-    return wide_product(plain_array(a), plain_array(b), datapath)
+    return wide_product(whole(a), whole(b), datapath)
 
 
-def matmul_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> int:
-    """`matmul.matmul_real` on arguments that are already checked: write, return overflowed."""
+def product_real(
+    a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place | None = None
+) -> tuple[npt.NDArray[np.float32], int]:
+    """`matmul.matmul_real` on arguments that are already checked."""
+    if place is not None:
+        return place.memory, _write_real(a, b, datapath, place)
+    rows, columns = a.shape[0], b.shape[1]
+    out = np.empty((rows, columns), np.float32)
+    row_at, column_at = even_steps(rows, columns), even_steps(columns, 1)
+    return out, _write_real(a, b, datapath, Place(out.reshape(-1), row_at, column_at, True))
+
+
+def _write_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> int:
+    """Write the values of a product; return how many of its sums overflowed."""
     worth = _unit(a, b, datapath)
     if worth is not None:
         target = Target(place.memory, place.row_at, place.column_at, place.unit, worth)
         overflowed = _table_product(a, b, datapath, target)
         if overflowed is not None:
             return overflowed
-    acc, overflowed = matmul_counted(a, b, datapath)
+    acc, overflowed = product(a, b, datapath)
     if isinstance(acc, LNSArray):
         real = nearest_float32(acc)
     else:
@@ -163,14 +223,6 @@ def _weighted(a: Format, b: Format, datapath: AnyDatapath) -> WeightedTable | No
     if len(datapath.resolve(a, b).constants) == 1:
         return None
     return weighted_table(datapath, a, b)
-
-
-@cache
-def trusted() -> bool:
-    """Does the fast kernel's flooring hold on this machine? Tried once; else the general kernel."""
-    block = VECTORS[0] * VECTOR_BYTES // 4
-    acc, panel = np.zeros(block, np.int32), np.ones(block, np.float32)
-    return bool(floors_downward(acc, panel, np.array([-0.5], np.float32).view(np.uint32)))
 
 
 def log_words(fmt: LNSFormat, ratio: int) -> npt.NDArray[np.int32]:

@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     summaries = write_outputs(result.folder, config, result.records)
     print_summary(summaries, config)
     print(f"results: {', '.join(str(result.folder / name) for name in OUTPUTS)}")
-    for reason in dict.fromkeys(record["reason"] for record in result.failed):
-        runs = [record for record in result.failed if record["reason"] == reason]
-        names = f"{runs[0]['label']}, seed {runs[0]['config']['seed']}"
+    for reason in dict.fromkeys(record.reason for record in result.failed):
+        runs = [record for record in result.failed if record.reason == reason]
+        names = f"{runs[0].label}, seed {runs[0].config['seed']}"
         names += f" and {len(runs) - 1} more" if len(runs) > 1 else ""
         print(f"failed: {names}: {reason}; the same command tries again", file=sys.stderr)
     return 1 if result.failed else 0

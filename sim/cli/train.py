@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -10,8 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..data.catalog import DATASETS
 from ..data.datasets import locate
 from ..report.page import percent
-from ..report.sweep_tables import counted, interval
+from ..report.sweep_tables import counted
 from ..report.units import energy_text, time_text, unit_of
+from ..runs.record import Record
 from ..runs.run_config import RunConfig
 from ..runs.store import Folder, write_record
 from .console import console
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_with_bar(config: RunConfig, args: argparse.Namespace) -> dict[str, Any]:
+def _train_with_bar(config: RunConfig, args: argparse.Namespace) -> Record:
     from ..runs.train import train
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -73,24 +73,21 @@ def _train_with_bar(config: RunConfig, args: argparse.Namespace) -> dict[str, An
         )
 
 
-def train_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
+def train_lines(record: Record) -> list[tuple[str, str]]:
     """Return a run's outcome as (name, text) pairs."""
-    rows = [("configuration", record["label"]), ("status", record["status"])]
-    if record["status"] != "ok":
-        rows.append(("reason", str(record["reason"])))
-    for epoch in record["history"]:
-        loss, accuracy = epoch["train_loss"], epoch["test_accuracy"]
-        rows.append((f"epoch {epoch['epoch']}", f"loss {loss:.4f}, test accuracy {accuracy:.2f} %"))
-    energy = interval(record, "per_step_pj")
-    if energy is not None:
+    rows = [("configuration", record.label), ("status", record.status)]
+    if record.status != "ok":
+        rows.append(("reason", str(record.reason)))
+    for epoch in record.history:
+        text = f"loss {epoch.train_loss:.4f}, test accuracy {epoch.test_accuracy:.2f} %"
+        rows.append((f"epoch {epoch.epoch}", text))
+    if record.energy is not None and record.step is not None and record.accelerator is not None:
+        energy = record.energy.per_step_pj
         unit, factor = unit_of(energy.mid)
-        machine = record["accelerator"]["name"]
-        where = f"{machine}, {record['node']}"
+        where = f"{record.accelerator['name']}, {record.node}"
         rows.append(("energy per step", f"{energy_text(energy, factor)} {unit}, {where}"))
-        step = record["step"]
-        times = step["overlapped_seconds"], step["sequential_seconds"]
-        rows.append(("time per step", time_text(times)))
-        units = step["multiplications"]
+        rows.append(("time per step", time_text(record.step.seconds)))
+        units = record.step.multiplications
         text = ", ".join(f"{count:,} in the {unit}" for unit, count in units.items())
         rows.append(("multiplications", f"{text}, per step"))
     counts = counted(record)
@@ -98,5 +95,5 @@ def train_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("underflowed", percent(counts["underflowed"], counts["encoded"])))
     outputs, overflowed = counts["accumulator_outputs"], counts["accumulator_overflowed"]
     rows.append(("acc. overflow", percent(overflowed, outputs)))
-    rows.append(("overflow rule", record["overflow_rule"]))
+    rows.append(("overflow rule", record.overflow_rule))
     return rows

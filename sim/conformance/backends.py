@@ -91,7 +91,7 @@ class KernelsBackend:
         return self.encode(x, fmt, None, rounding).offset
 
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
-        return self._kernels.requantise_fast(a, fmt, offset)[0]
+        return self._kernels.requantise(a, fmt, offset)[0]
 
     def _matmul(self, a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> Any:
         return self._kernels.matmul(a, b, datapath)

@@ -7,7 +7,7 @@ from ...lns.mx_format import AnyFormat, MXFormat
 from ..events.event import Event, Events, add_events
 from ..machine.machine import Buffer, Machine
 from ..recipes.recipe import Recipe
-from ..workload.workload import PHASES, Tensor, Workload
+from ..workload.workload import Tensor, Workload
 
 Part = tuple[str, str]  # phase, component
 COMPONENTS = (
@@ -27,7 +27,7 @@ def add(parts: dict[Part, Events], phase: str, component: str, events: Mapping[E
     add_events(parts.setdefault((phase, component), {}), events)
 
 
-def in_order(parts: Mapping[Part, Events], phases: Sequence[str] = PHASES) -> dict[Part, Events]:
+def in_order(parts: Mapping[Part, Events], phases: Sequence[str]) -> dict[Part, Events]:
     """Return the parts that have events, phase by phase and in the order of COMPONENTS."""
     keys = [(phase, component) for phase in phases for component in COMPONENTS]
     return {key: parts[key] for key in keys if parts.get(key)}

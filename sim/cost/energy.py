@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...lns.checks import require_kind
-from ..prices.table import ZERO, Interval, PriceTable, difference, price, ranking
+from ..prices.interval import ZERO, Interval, ranking
+from ..prices.table import PriceTable, difference, price
 from .components import COMPONENTS, Part
 from .mac_source import get_mac_source
 from .step import StepCost
@@ -19,6 +20,7 @@ class StepEnergy:
 
     cost: StepCost
     parts: Mapping[Part, Interval]  #: (phase, component) -> pJ
+    prices: PriceTable  #: what the parts were priced from
 
     @property
     def name(self) -> str:
@@ -126,7 +128,8 @@ def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:
     """Return the energy of a step; an event without a price raises ValueError naming it."""
     require_kind("cost", cost, StepCost)
     require_kind("table", table, PriceTable)
-    return StepEnergy(cost, {key: price(events, table).total for key, events in cost.parts.items()})
+    parts = {key: price(events, table).total for key, events in cost.parts.items()}
+    return StepEnergy(cost, parts, table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from ...lns.format import FloatFormat, LNSFormat
 from ...lns.mx_format import AnyFormat
 from ..events.event import Event, Events
 from ..events.mac import gemm_events
-from ..prices.table import Interval, PriceTable
-from ..workload.workload import Workload
 
 GemmEvents = Callable[[AnyDatapath, AnyFormat, AnyFormat, int, int, int], Events]
 
@@ -71,17 +69,6 @@ MAC_SOURCES: dict[str, MacSource] = {
         ),
     )
 }
-
-
-def three_pass_energy(workload: Workload, name: str, table: PriceTable) -> Interval:
-    """Return the pJ of an iteration by the paper's accounting as reconstructed here.
-
-    One constant per MAC (`name`: lns8, fp8, fp16 or fp32), three passes of as many MACs as the
-    forward GEMMs of `workload` have; memories outside the processing element are not in it.
-    """
-    rows = {row.detail: row for row in table.rows.values() if row.kind == "mac"}
-    row = rows[require_choice("name", name, rows)]
-    return row.price.scaled(3.0 * workload.forward_macs)
 
 
 def get_mac_source(name: str) -> MacSource:

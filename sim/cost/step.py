@@ -59,7 +59,7 @@ class Cycles:
 
 @dataclass(frozen=True, eq=False)
 class StepCost:
-    """What a step takes. Events are exact counts; prices come later (energy.price)."""
+    """What a step takes. Events are exact counts; prices come later (cost/energy.py)."""
 
     workload: Workload
     machine: Machine

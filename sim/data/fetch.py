@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..checks import require_name
 from .catalog import DATASETS, DatasetInfo
@@ -98,8 +99,6 @@ def unpack_cifar(archive: Path, folder: Path, run: Run) -> Iterator[tuple[str, b
 
 def decode_rows(picture: bytes) -> np.ndarray:
     """Return uint8 (n, 3 * H * W), the colour planes of each row of an n-row RGB picture."""
-    from PIL import Image
-
     rows = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
     return rows.transpose(0, 2, 1).reshape(len(rows), -1)
 

@@ -1,16 +1,45 @@
-"""Rows of price tables from text, each checked: `<column> must be <rule>, got <value>`."""
+"""`PriceRow`: one line of a price table, and rows from text, each checked.
+
+An error reads `<column> must be <rule>, got <value>`.
+"""
 
 import csv
 import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ...lns.checks import require_choice
-from ..machine.machine import DRAM_KINDS
-from .table import COLUMNS, CONFIDENCES, KINDS, PER_BIT, Interval, PriceRow
+from .interval import Interval
+from .kinds import KINDS, Key
 
+CONFIDENCES = ("confirmed", "derived", "unconfirmed")
+COLUMNS = (
+    "kind", "bits", "detail", "low_pj", "mid_pj", "high_pj", "unit", "node", "source",
+    "confidence", "note",
+)  # fmt: skip
 MOST_PJ = 1e12  # a joule; no sum of prices leaves a float64
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One line of a price table."""
+
+    kind: str
+    bits: int
+    detail: str
+    price: Interval
+    unit: str
+    node: str
+    source: str
+    confidence: str
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What the row is found by."""
+        return self.kind, self.bits, self.detail
 
 
 def read_rows(text: str, name: str) -> list[PriceRow]:
@@ -53,8 +82,7 @@ def read_row(record: Mapping[str, str | None]) -> PriceRow:
             raise ValueError(f"{column} must be given, got nothing")
     require_choice("kind", texts["kind"], KINDS)
     require_choice("confidence", texts["confidence"], CONFIDENCES)
-    unit = "pJ/bit" if texts["kind"] in PER_BIT else "pJ/operation"
-    require_choice("unit", texts["unit"], (unit,))
+    require_choice("unit", texts["unit"], (KINDS[texts["kind"]].unit,))
     _check_detail(texts["kind"], texts["bits"], texts["detail"])
     low, mid, high = (_number(column, texts[column]) for column in ("low_pj", "mid_pj", "high_pj"))
     if not (0 <= low <= mid <= high and math.isfinite(high)):
@@ -81,59 +109,19 @@ def _number(column: str, text: str) -> float:
         raise ValueError(f"{column} must be a number, got {text!r}") from None
 
 
-_N = "[1-9][0-9]{0,5}"
-_PAIR = f"{_N}x{_N}"
-_BYTES = "[1-9][0-9]{0,14}B"
-_DRAM = f"({'|'.join(DRAM_KINDS)})( [0-9.e+-]+)?"  # with a machine's own price behind it
-_PAPER = {"lns8": "8", "fp8": "8", "fp16": "16", "fp32": "32"}  # of LNS-Madam: see mac_prices
-# What an event of a kind, or the base row of its rule, has as detail; nothing for all the others.
-_DETAILS = {
-    "int_multiply": _PAIR,
-    "significand_multiply": _PAIR,
-    "constant_multiply": _PAIR,
-    "bin_select": _PAIR,
-    "register_select": _PAIR,
-    "larger_select": _PAIR,
-    "antilog_lookup": _PAIR,
-    "gauss_lookup": _PAIR,
-    "float_multiply": f"{_PAIR}e{_N}",
-    "float_add": ".*",  # the format's name; its rule asks for the bits alone
-    "encode": f"gamma={_N}|float|int",
-    "float_div_sqrt": "divide|sqrt",
-    "sram_read_bits": _BYTES,
-    "sram_write_bits": _BYTES,
-    "dram_read_bits": _DRAM,
-    "dram_write_bits": _DRAM,
-    "wire_bits": "1mm",
-    "mac": "|".join(_PAPER),
-}
-_NO_WIDTH = tuple(kind for kind in PER_BIT if not kind.startswith("sram_"))
-# The bits of these follow from the detail, and no rule looks for them by anything else.
-_BITS: dict[str, Callable[[str], str]] = {
-    "bin_select": lambda detail: detail.partition("x")[2],
-    "register_select": lambda detail: detail.partition("x")[2],
-    "larger_select": lambda detail: detail.partition("x")[2],
-    "gauss_lookup": lambda detail: detail.partition("x")[2],
-    "significand_multiply": lambda detail: max(detail.split("x"), key=int),
-    "constant_multiply": lambda detail: detail.partition("x")[0],
-    "mac": lambda detail: _PAPER[detail],
-}
-
-
-def _check_detail(kind: str, bits: str, detail: str) -> None:
+def _check_detail(name: str, bits: str, detail: str) -> None:
     """Refuse a row that no event and no rule could ever find."""
+    kind = KINDS[name]
     if bits and not re.fullmatch("[0-9]{1,9}", bits):
         raise ValueError(f"bits must be a whole number or empty, got {bits!r}")
-    if kind not in _DETAILS and detail:
-        raise ValueError(f"detail of {kind} must be left out, got {detail!r}")
-    if kind in _DETAILS and not re.fullmatch(_DETAILS[kind], detail):
-        raise ValueError(f"detail of {kind} must look like {_DETAILS[kind]}, got {detail!r}")
+    if detail and not kind.detail:
+        raise ValueError(f"detail of {name} must be left out, got {detail!r}")
+    if not re.fullmatch(kind.detail, detail):
+        raise ValueError(f"detail of {name} must look like {kind.detail}, got {detail!r}")
     width = int(bits or 0)
-    if kind in _NO_WIDTH:
-        if width:
-            raise ValueError(f"bits of {kind} must be left out, got {width}")
-    elif not width:
-        word = "the width of a word" if kind.startswith("sram_") else "a width above 0"
-        raise ValueError(f"bits of {kind} must be {word}, got {bits or 0}")
-    if kind in _BITS and width != int(_BITS[kind](detail)):
-        raise ValueError(f"bits of {kind} must be {_BITS[kind](detail)}, got {width}")
+    if width and not kind.bits:
+        raise ValueError(f"bits of {name} must be left out, got {width}")
+    if kind.bits and not width:
+        raise ValueError(f"bits of {name} must be {kind.bits}, got {bits or 0}")
+    if kind.bits_of and width != int(kind.bits_of(detail)):
+        raise ValueError(f"bits of {name} must be {kind.bits_of(detail)}, got {width}")

@@ -9,30 +9,26 @@ the same kind, bits and detail. YAML:
       - {kind: int_add, bits: 8, low_pj: 0.006, mid_pj: 0.007, high_pj: 0.008, unit: pJ/operation,
          node: 7 nm, source: "Jouppi et al., ISCA 2021, table 2", confidence: confirmed}
 
-Accelergy's energy reference table (ERT) names components and actions; `ert_text` writes ours and
-`read_ert` reads it back: component `lnsim.<kind>.<bits>.<detail>`, one action `access`, pJ.
+An ERT is read as accelergy.py writes it. Another kind of file is one more reader in READERS.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...lns.checks import require_choice
-from ..events.event import Event
 from ..files.structured import read_text, read_values
 from ..machine.machine import Machine
-from .rows import read_row, read_rows, unique
+from .accelergy import read_ert
+from .interval import Interval
+from .kinds import kind_of
+from .rows import COLUMNS, PriceRow, read_row, read_rows, unique
 from .sram import NODES, sram_rows
-from .table import COLUMNS, KINDS, Interval, PriceRow, PriceTable
+from .table import PriceTable
 
 _MEMORY_NODES = {f"{nm} nm": nm for nm in NODES if nm != "45"}
 BASES = ("default", "none", *_MEMORY_NODES)
-_ERT_VERSION = "0.4"
-_PREFIX = "lnsim"
 # Stillmaker and Baas, Integration 58 (2017): energy at supply V is a V^2 + b V + c, as tabulated in
 # hwcomponents (MIT). Factor from node x to y: the ratio of the two.
 _STILLMAKER = {
@@ -48,31 +44,35 @@ _STILLMAKER = {
     7: (0.1776, -0.09097, 0.02447),
 }
 _OWN_NODE, _OWN_SUPPLY = 45, 0.9  # of assets/prices.csv
-_NO_LOGIC = ("mac", "dram_read_bits", "dram_write_bits")
 
 
 def load_prices(path: Path, node: str = "45 nm") -> PriceTable:
-    """Return the table of a CSV, YAML or ERT file laid over the shipped one of `node`.
+    """Return the table of a file laid over the shipped one of `node`, by one of READERS.
 
     .csv: rows; .yaml, .yml: rows under `prices`, or an ERT under `ERT`. A missing column, an
     unknown kind, an empty unit, node or source, numbers out of order or not finite raise ValueError
     naming the file and the row.
     """
+    if path.suffix not in READERS:
+        *most, last = READERS
+        known = f"{', '.join(most)} or {last}"
+        raise ValueError(f"prices must be a {known} file, got {path.name}")
     try:
-        return _read(path, node)
+        return READERS[path.suffix](path, node)
     except ValueError as error:
         named = str(error) if path.name in str(error) else f"{path}: {error}"
         raise ValueError(named) from error
 
 
-def _read(path: Path, node: str) -> PriceTable:
-    if path.suffix == ".csv":
-        return _laid_over(table_of_node(node), read_rows(read_text(path, f"{path}:"), str(path)))
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"prices must be a .csv, .yaml or .yml file, got {path.name}")
+def _read_csv(path: Path, node: str) -> PriceTable:
+    return laid_over(table_of_node(node), read_rows(read_text(path, f"{path}:"), str(path)))
+
+
+def _read_yaml(path: Path, node: str) -> PriceTable:
     values = read_values(path, f"{path}: prices")
     if isinstance(values, Mapping) and "ERT" in values:
-        return _laid_over(table_of_node(node), read_ert(values, str(path), table_of_node(node)))
+        table = table_of_node(node)
+        return laid_over(table, read_ert(values, str(path), table))
     if not isinstance(values, Mapping) or not isinstance(values.get("prices"), list):
         raise ValueError(f"{path} must hold a list `prices` or a table `ERT`, got neither")
     for key in values:
@@ -83,18 +83,26 @@ def _read(path: Path, node: str) -> PriceTable:
     if base != "default":
         memory = _memories(base, rows) if base in _MEMORY_NODES else []
         return PriceTable({row.key: row for row in [*memory, *rows]})
-    return _laid_over(table_of_node(node), rows)
+    return laid_over(table_of_node(node), rows)
+
+
+#: suffix of a file -> (path, node of the shipped table) -> the table
+READERS: dict[str, Callable[[Path, str], PriceTable]] = {
+    ".csv": _read_csv,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+}
 
 
 def _memories(node: str, rows: Sequence[PriceRow]) -> list[PriceRow]:
     """The shipped SRAM rows of a node, under the name the file's rows give it, and every DRAM."""
-    names = [row.node for row in rows if row.kind not in _NO_LOGIC]
-    dram = [row for row in PriceTable.default().rows.values() if row.kind.startswith("dram_")]
+    names = [row.node for row in rows if kind_of(row.kind).node]
+    dram = [row for row in PriceTable.default().rows.values() if kind_of(row.kind).group == "dram"]
     return [*sram_rows(_MEMORY_NODES[node], names[0] if names else node), *dram]
 
 
-def _laid_over(table: PriceTable, rows: Iterable[PriceRow]) -> PriceTable:
-    """The table with rows in place of its own; their node may be said without supply or origin."""
+def laid_over(table: PriceTable, rows: Iterable[PriceRow]) -> PriceTable:
+    """Return the table with rows in place of its own; rows may name its node without the supply."""
     short = table.node.partition(" 0.9 V")[0]
     fitted = [replace(row, node=table.node) if row.node == short else row for row in rows]
     return PriceTable(dict(table.rows) | {row.key: row for row in fitted})
@@ -157,7 +165,7 @@ def _energy(nm: int) -> float:
 
 
 def _scaled(row: PriceRow, factor: float, node: str) -> PriceRow:
-    if row.kind in _NO_LOGIC:
+    if not kind_of(row.kind).node:
         return row
     low, mid, high = row.price.low, row.price.mid, row.price.high
     price = Interval(low * min(factor, 1.0), mid * factor, high * max(factor, 1.0))
@@ -168,65 +176,3 @@ def _scaled(row: PriceRow, factor: float, node: str) -> PriceRow:
         source=f"{row.source}; scaled by {factor:.3f}, Stillmaker and Baas 2017",
         confidence="derived",
     )
-
-
-def ert_text(events: Iterable[Event], table: PriceTable) -> str:
-    """Return an Accelergy ERT (YAML, version 0.4) of the mid prices of `events`, in pJ."""
-    tables = []
-    for event in sorted(set(events)):
-        energy = table.value(table.weights(event)).mid
-        action = {"name": "access", "arguments": {}, "energy": float(f"{energy:.9g}")}
-        tables.append({"name": _component(event), "actions": [action]})
-    text: str = yaml.safe_dump(
-        {"ERT": {"version": _ERT_VERSION, "tables": tables}}, sort_keys=False
-    )
-    return text
-
-
-def _component(event: Event) -> str:
-    return ".".join((_PREFIX, event.kind, str(event.bits), event.detail or "-"))
-
-
-def read_ert(values: Mapping[str, Any], name: str, base: PriceTable) -> list[PriceRow]:
-    """Return the rows of a parsed ERT whose components are named as `ert_text` names them.
-
-    An ERT has one number per action: low, mid and high are the same. Components of other names are
-    refused, since nothing here would use them. Raises ValueError naming the file and the component.
-    """
-    tables = values["ERT"].get("tables") if isinstance(values["ERT"], Mapping) else None
-    if not isinstance(tables, list) or not tables:
-        raise ValueError(f"{name}: ERT must hold a list `tables`, got none")
-    return unique([_ert_row(entry, name, base) for entry in tables], name)
-
-
-def _ert_row(entry: Any, name: str, base: PriceTable) -> PriceRow:
-    component = entry.get("name") if isinstance(entry, Mapping) else None
-    words = component.split(".", 3) if isinstance(component, str) else []
-    known = len(words) == 4 and words[0] == _PREFIX and words[1] in KINDS
-    if not known or not re.fullmatch("[0-9]{1,9}", words[2]):
-        raise ValueError(
-            f"{name}: component must be named {_PREFIX}.<kind>.<bits>.<detail> with a kind of the "
-            f"price table, got {component!r}"
-        )
-    actions = entry.get("actions")
-    listed = actions if isinstance(actions, list) else []
-    energies = [a.get("energy") for a in listed if isinstance(a, Mapping)]
-    if len(energies) != 1:
-        raise ValueError(f"{name}: {component} must have one action, got {len(energies)}")
-    kind, bits, detail = words[1], words[2], "" if words[3] == "-" else words[3]
-    unit = "pJ/bit" if kind.endswith("_bits") or kind == "float_overhead" else "pJ/operation"
-    try:
-        return read_row(
-            {
-                "kind": kind,
-                "bits": bits,
-                "detail": detail,
-                **{f"{end}_pj": str(energies[0]) for end in ("low", "mid", "high")},
-                "unit": unit,
-                "node": base.node,
-                "source": f"Accelergy ERT {name}",
-                "confidence": "unconfirmed",
-            }
-        )
-    except ValueError as error:
-        raise ValueError(f"{name}: {component}: {error}") from error

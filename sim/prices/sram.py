@@ -9,7 +9,8 @@ where CACTI has 6.1 and 93.5, and Jouppi et al. (ISCA 2021) at 7 nm, 7.5 pJ wher
 import csv
 
 from ..files.assets import ASSETS
-from .table import Interval, PriceRow
+from .interval import Interval
+from .rows import PriceRow
 
 GRID = ASSETS / "cacti_sram.csv"
 SPREAD = {"45": 1.64, "22": 1.64, "16": 8.4, "7": 8.4}  # largest ratio to the published rows above

@@ -3,7 +3,6 @@
 The same input gives the same bytes.
 """
 
-import io
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -11,33 +10,47 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
+from ..cost.energy import StepEnergy
 from ..cost.mac_source import get_mac_source
 from ..cost.step import BUFFERS, LayerCost, Part, StepCost
 from ..machine.machine import Machine
-from ..prices.table import ZERO, Interval, PriceTable, price
+from ..prices.interval import Interval
 from ..workload.workload import GEMM_PHASES, PHASES, Gemm
-from .sweep_plot import STYLE, free_place
+from .figure import (
+    BLUE,
+    GREEN,
+    GREY,
+    INDIGO,
+    INK,
+    ORANGE,
+    PINK,
+    RED,
+    SAND,
+    SKY,
+    STYLE,
+    YELLOW,
+    Spot,
+    new_figure,
+    picture,
+    place_text,
+    write_caption,
+)
 from .units import digits, unit_of
 
-# Okabe and Ito 2008 with a grey; phases have colours of their own, indigo and sand from Paul Tol
 _COMPONENTS = {
-    "array": "#0072b2", "conversion": "#e69f00", "vector unit": "#009e73",
-    "on-chip buffers": "#56b4e9", "wires": "#f0e442", "DRAM": "#999999",
+    "array": BLUE, "conversion": ORANGE, "vector unit": GREEN,
+    "on-chip buffers": SKY, "wires": YELLOW, "DRAM": GREY,
 }  # fmt: skip
 _GROUPS = {f"{name} buffer": "on-chip buffers" for name in BUFFERS} | {"dram": "DRAM"}
-_PHASES = dict(zip(PHASES, ("#332288", "#cc79a7", "#d55e00", "#ddcc77"), strict=True))
+_PHASES = dict(zip(PHASES, (INDIGO, PINK, RED, SAND), strict=True))
 _MARKERS = dict(zip(GEMM_PHASES, ("o", "^", "s"), strict=True))
-_RECIPES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#666666")
+_RECIPES = (BLUE, RED, GREEN, PINK, ORANGE, SKY, INDIGO, "#666666")
 # no mathematics: a file's name may hold a $
 _STYLE: Any = {**STYLE, "text.parse_math": False, "legend.frameon": False, "errorbar.capsize": 3}
-_GREY = "#555555"
-Spot = tuple[float, float]  # in the data's coordinates
 _MARK: Any = {"ls": "", "ms": 7, "mec": "white", "mew": 0.7}
 _ANNOTATED, _NEAR_ROOF = 5, 0.9  # at most so many GEMMs, and only below this share of the roof
 
@@ -78,33 +91,31 @@ def largest_loss(layer: LayerCost) -> tuple[str, float]:
     return min(left.items(), key=lambda item: item[1])
 
 
-def energy_png(costs: Sequence[StepCost], table: PriceTable, dpi: int = 160) -> bytes:
-    """Return a PNG: a step's energy, a bar per cost, split by component and by phase.
+def energy_png(energies: Sequence[StepEnergy], dpi: int = 160) -> bytes:
+    """Return a PNG: steps' energies, a bar each, split by component and by phase.
 
     Parts are at mid prices; a line from low to high is the interval of the total. Raises
-    ValueError for no costs, or an event that `table` has no price for.
+    ValueError for no energies.
     """
-    labels, subject = _names(costs)
-    bars = [{part: price(e, table).total for part, e in cost.parts.items()} for cost in costs]
-    totals = [sum(bar.values(), ZERO) for bar in bars]
-    unit, factor = unit_of(max(total.mid for total in totals))
-    totals = [total.scaled(factor) for total in totals]
-    mids = [{part: energy.mid * factor for part, energy in bar.items()} for bar in bars]
+    labels, subject = _names([energy.cost for energy in energies])
+    unit, factor = unit_of(max(energy.total.mid for energy in energies))
+    totals = [energy.total.scaled(factor) for energy in energies]
+    mids = [{part: pj.mid * factor for part, pj in energy.parts.items()} for energy in energies]
     end = 1.2 * max(total.high for total in totals) or 1.0
     with mpl.rc_context(_STYLE):
-        figure = _figure(11.0, 2.1 + 0.46 * len(costs), f"{subject}; {_prices(costs, table)}")
+        figure = _figure(11.0, 2.1 + 0.46 * len(energies), f"{subject}; {_prices(energies)}")
         left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         _stack(left, mids, _COMPONENTS, 1)
         _stack(right, mids, _PHASES, 0)
         _write_totals(left, totals, unit)
-        left.set(xlim=(0, end), ylim=(len(costs) - 0.45, -0.55))
-        left.set_yticks(range(len(costs)), labels)
+        left.set(xlim=(0, end), ylim=(len(energies) - 0.45, -0.55))
+        left.set_yticks(range(len(energies)), labels)
         for axes, title in ((left, "by component"), (right, "by phase")):
             axes.get_legend().set_title(title)
             axes.set_xlabel(f"energy per training step [{unit}]")
             axes.grid(visible=False, axis="y")
             axes.tick_params(axis="y", length=0)
-        return _png(figure, dpi)
+        return picture(figure, dpi)
 
 
 def _stack(axes: Any, bars: Sequence[dict[Part, float]], colours: dict[str, str], at: int) -> None:
@@ -154,13 +165,13 @@ def roofline_png(costs: Sequence[StepCost], dpi: int = 160) -> bytes:
         _set_scales(axes, machine, points)
         _draw_points(axes, points)
         looks = [(label, colour, "o") for label, colour in zip(labels, colours, strict=True)]
-        looks += [(phase, _GREY, marker) for phase, marker in _MARKERS.items()]
+        looks += [(phase, INK, marker) for phase, marker in _MARKERS.items()]
         handles = [Line2D([], [], color=c, marker=m, label=n, **_MARK) for n, c, m in looks]
         axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
         axes.set(xlabel="multiply-accumulates per byte of DRAM traffic", ylabel="rate [GMAC/s]")
         figure.draw_without_rendering()  # texts are placed by the layout
         _annotate(axes, points, roof=_draw_roof(axes, machine))
-        return _png(figure, dpi)
+        return picture(figure, dpi)
 
 
 def _points(cost: StepCost, colour: str) -> Iterator[Point]:
@@ -226,7 +237,7 @@ def _draw_roof(axes: Any, machine: Machine) -> list[Spot]:
     xs = sorted([ridge, *(low * (high / low) ** (i / 99) for i in range(100))])
     line = [(x, _roof(machine, x)) for x in xs]
     axes.plot(*zip(*line, strict=True), color="#222222", lw=1.6, zorder=1)
-    style: Any = {"color": _GREY, "va": "bottom"}
+    style: Any = {"color": INK, "va": "bottom"}
     if ridge < high:
         _write(axes, f"peak {peak:,.6g} GMAC/s", line[-1], (-4, 6), ha="right", **style)
     if math.log(ridge / low) > 0.1 * math.log(high / low):
@@ -250,15 +261,7 @@ def _annotate(axes: Any, points: Sequence[Point], roof: list[Spot]) -> None:
         name, factor = largest_loss(p.layer)
         alike = f" and {p.alike} alike" if p.alike else ""
         text = f"{p.layer.gemm.layer}{alike}, {p.layer.gemm.phase}\n{name} ×{factor:.2g}"
-        note = _write(
-            axes, text, p.spot, (0, 0), ha="center", va="center", fontsize=8.5,
-            arrowprops={"arrowstyle": "-", "color": "#888888", "lw": 0.7, "shrinkB": 4},
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )  # fmt: skip
-        size, pixel = note.get_window_extent(), axes.transData.transform(p.spot)
-        offset, box = free_place(axes, pixel, size.width, size.height, taken, axes.figure.dpi / 72)
-        note.set_position(offset)
-        taken.append(box)
+        place_text(axes, text, p.spot, taken, {"color": "#888888", "shrinkB": 4}, fontsize=8.5)
 
 
 def _names(costs: Sequence[StepCost]) -> tuple[list[str], str]:
@@ -271,12 +274,13 @@ def _names(costs: Sequence[StepCost]) -> tuple[list[str], str]:
     return [" · ".join(name[i] for i in told) for name in names], f"{workloads} on {machines}"
 
 
-def _prices(costs: Sequence[StepCost], table: PriceTable) -> str:
+def _prices(energies: Sequence[StepEnergy]) -> str:
     """What the caption says of the prices."""
-    text = f"prices of {table.node}"
-    for name in dict.fromkeys(cost.mac_prices for cost in costs):
+    text = f"prices of {', '.join(dict.fromkeys(energy.prices.node for energy in energies))}"
+    for name in dict.fromkeys(energy.cost.mac_prices for energy in energies):
         if get_mac_source(name).covers_buffers:
-            nodes = sorted({row.node for row in table.rows.values() if row.kind == "mac"})
+            rows = [row for energy in energies for row in energy.prices.rows.values()]
+            nodes = sorted({row.node for row in rows if row.kind == "mac"})
             text += f"; array: whole-PE constants, unconfirmed, {', '.join(nodes)} ({name})"
         elif name != "components":
             text += f"; array: {name}"
@@ -284,15 +288,7 @@ def _prices(costs: Sequence[StepCost], table: PriceTable) -> str:
 
 
 def _figure(width: float, height: float, caption: str) -> Figure:
-    """Return an empty figure of so many inches with its caption below."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.supxlabel(textwrap.fill(caption, int(15 * width)), fontsize=8.5, color=_GREY)
+    """Return an empty figure of so many inches with its caption, in lines, below."""
+    figure = new_figure(width, height)
+    write_caption(figure, textwrap.fill(caption, int(15 * width)))
     return figure
-
-
-def _png(figure: Figure, dpi: int) -> bytes:
-    """Return the figure as bytes without a stamp of their maker."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()

@@ -10,9 +10,9 @@ from ..data.catalog import DATASETS
 from ..events.event import NOT_COUNTED
 from ..files.assets import ASSETS
 from ..files.paths import inside, write_atomic
-from ..prices.kinds import RULE_TEXT
+from ..prices.kinds import rule_texts
 from ..prices.table import Interval, PriceRow, PriceTable
-from ..runs.store import Record
+from ..runs.record import Record
 from ..runs.sweep_config import SweepConfig
 from .sweep_tables import (
     Summary,
@@ -168,13 +168,13 @@ def counter_rows(records: Sequence[Record], label: str) -> dict[str, list[dict[s
     encodes: dict[tuple[str, str], list[int]] = {}
     sums: dict[tuple[str, str], list[int]] = {}
     for record in records:
-        if record["label"] != label:
+        if record.label != label:
             continue
-        for row in record.get("counts") or []:
-            values = (row["elements"], row["saturated"], row["underflowed"])
-            _add(encodes, (row["layer"], row["role"]), values)
-        for row in record.get("accumulators") or []:
-            _add(sums, (row["layer"], row["phase"]), (row["outputs"], row["overflowed"]))
+        for own in record.counts:
+            values = (own.elements, own.saturated, own.underflowed)
+            _add(encodes, (own.layer, own.role), values)
+        for row in record.accumulators:
+            _add(sums, (row.layer, row.phase), (row.outputs, row.overflowed))
     return {
         "encodes": [
             {
@@ -203,15 +203,15 @@ def origin(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return versions, commits, threads and machines the records name, each value once."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, version in (record.get("versions") or {}).items():
+        for name, version in record.versions.items():
             found.setdefault(name, {})[version] = None
-        for name, number in (record.get("threads") or {}).items():
+        for name, number in record.threads.items():
             found.setdefault(f"{name} threads per run", {})[str(number)] = None
-        machine = record.get("machine") or {}
-        if machine:
-            text = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+        machine = record.machine
+        if machine is not None:
+            text = f"{machine.processor}, {machine.cores} cores, {machine.system}"
             found.setdefault("machine", {})[text] = None
-        found.setdefault("commit", {})[record.get("commit") or "not from a checkout"] = None
+        found.setdefault("commit", {})[record.commit or "not from a checkout"] = None
     return {name: list(values) for name, values in found.items()}
 
 
@@ -245,7 +245,7 @@ def html(
         caption=caption(config),
         info=DATASETS[config.data],
         images=_images(config),
-        rules_of_price=RULE_TEXT,
+        rules_of_price=rule_texts(),
         lines=lines(summaries),
         units={name: unit for name, (unit, _) in scale.items()},
         picture=base64.b64encode(picture).decode(),
@@ -260,6 +260,6 @@ def html(
         not_counted=NOT_COUNTED,
         origin=origin(records),
         seeds=config.seeds,
-        problems=[record for record in records if record["status"] != "ok"],
+        problems=[record for record in records if record.status != "ok"],
         number=digits,
     )

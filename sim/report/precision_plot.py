@@ -1,13 +1,10 @@
 """How precise a format is over its range: a picture of its worst relative errors."""
 
-import io
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from ...lns.array import FloatArray, IntArray, LNSArray
 from ...lns.checks import require_choice
@@ -17,14 +14,8 @@ from ...lns.mx_format import AnyFormat, MXFormat
 from ..recipes.facts import ZOO, facts, number_format
 from ..recipes.names import get_recipe
 from ..recipes.recipe import ROLES
-from .sweep_plot import LNS_LOOKS, STYLE, round_ticks
+from .figure import BLUE, KINDS, STYLE, new_figure, picture, set_plain_ticks
 
-#: what can be written, with the metadata left out that changes with time and version
-KINDS: dict[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 _MOST = 1 << 16  # codes of the widest format that is drawn code by code
 
 
@@ -97,39 +88,29 @@ def picture_kind(path: Path, name: str) -> str:
     return kind
 
 
-def precision_png(name: str, dpi: int = 160) -> bytes:
-    """Return `precision_picture` as PNG."""
-    return precision_picture(name, "png", dpi)
-
-
 def precision_picture(name: str, kind: str = "png", dpi: int = 160) -> bytes:
     """Return a picture of the worst relative rounding error over the magnitudes of a format.
 
     name: one of ZOO, kind: one of KINDS (else ValueError). At scale 1; a scale moves the curve
     sideways only. The same input gives the same bytes.
     """
-    metadata = KINDS[require_choice("kind", kind, KINDS)]
+    require_choice("kind", kind, KINDS)
     fmt = number_format(name)
     if fmt is None:
         raise ValueError(f"format must be a number format, got the recipe {name}")
     x, error = worst_errors(fmt)
-    with mpl.rc_context({**STYLE, "svg.hashsalt": "lnsim"}):
-        figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
+    with mpl.rc_context(STYLE):
+        figure = new_figure(8.0, 4.2)
         axes = figure.add_subplot()
         dots = "o" if len(x) < 600 else ""
-        axes.plot(np.log2(x), 100 * error, color=LNS_LOOKS[0][0], marker=dots, ms=3, lw=1.2)
+        axes.plot(np.log2(x), 100 * error, color=BLUE, marker=dots, ms=3, lw=1.2)
         axes.set_yscale("log")
         low, high = 100 * error.min() / 3, 100 * error.max() * 3
-        ticks = round_ticks(low, high)
         axes.set_ylim(low, high)
-        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_yticks([], minor=True)
+        set_plain_ticks(axes, "y", low, high)
         axes.set_xlabel("log2 of the magnitude, scale 1")
         axes.set_ylabel("worst relative rounding error [%]")
         axes.set_title(
             f"{name}: {facts(name).bits:g} bits, {len(magnitudes(fmt)):,} magnitudes drawn"
         )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    return buffer.getvalue()
+        return picture(figure, dpi, kind)

@@ -10,7 +10,7 @@ from ..cost.energy import StepEnergy, compare, price_notes
 from ..cost.gemm import LayerCost
 from ..events.event import NOT_COUNTED
 from ..files.paths import inside, require_folder, write_atomic
-from ..prices.sources import ert_text
+from ..prices.accelergy import ert_text
 from ..prices.table import PriceTable
 from ..workload.topology import topology_text
 from ..workload.workload import PHASES
@@ -27,13 +27,12 @@ def write_step(folder: Path, energies: Sequence[StepEnergy], table: PriceTable) 
     SCALE-Sim's three reports, gemms.csv (its topology form) and ert.yaml (Accelergy's). The first
     format is the one the others are compared with. The same input gives the same bytes.
     """
-    costs = [energy.cost for energy in energies]
     files: dict[str, str | bytes] = {
         "energy.csv": csv_text(part_rows(energies)),
         "energy.json": json.dumps(as_dict(energies, table), indent=1, allow_nan=False) + "\n",
         "layers.csv": csv_text([row for energy in energies for row in layer_rows(energy)]),
-        "energy.png": energy_png(costs, table),
-        "roofline.png": roofline_png(costs),
+        "energy.png": energy_png(energies),
+        "roofline.png": roofline_png([energy.cost for energy in energies]),
     }
     for energy in energies:
         own = reports(energy.cost.layers)

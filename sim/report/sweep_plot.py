@@ -1,38 +1,35 @@
 """Accuracy against energy as a picture: means, spreads, intervals and the Pareto front."""
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
-from ..prices.table import Interval
+from ..prices.interval import Interval
+from .figure import (
+    BLUE,
+    GREEN,
+    GREY,
+    INDIGO,
+    PINK,
+    RED,
+    SKY,
+    STYLE,
+    new_figure,
+    picture,
+    place_text,
+    set_plain_ticks,
+    write_caption,
+)
 from .sweep_tables import Summary, front_of
 from .units import unit_of
 
-# Okabe and Ito 2008: colours told apart by colour-blind eyes
-LNS_LOOKS = (("#0072b2", "o"), ("#56b4e9", "D"), ("#332288", "v"))
-BASE_LOOKS = (("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "P"))
-FRONT_COLOUR = "#999999"
-STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "lnsim",
-}
+LNS_LOOKS = ((BLUE, "o"), (SKY, "D"), (INDIGO, "v"))
+BASE_LOOKS = ((RED, "s"), (GREEN, "^"), (PINK, "P"))
 _ZOOM_RANGE = 15.0  # points of accuracy the picture shows at most below its best
-_DIRECTIONS = 24  # places tried around a point, per distance
-_DISTANCES = (13, 22, 34, 48, 66, 88)  # of a label from its point, in points of 1/72 inch
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +71,7 @@ def accuracy_energy_png(
     a run that ended well are named in the caption.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 6.2), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        figure = new_figure(9.6, 6.2)
         axes = figure.add_subplot()
         mids = [s.per_step.mid for s in summaries if s.per_step is not None]
         unit, factor = unit_of(max(mids, default=1.0))
@@ -84,14 +80,12 @@ def accuracy_energy_png(
             looks = _looks(points)
             _draw(axes, points, looks)
             axes.set_xlabel(f"energy per training step [{unit}], {node}; bar: low to high price")
-            canvas.draw()
+            figure.canvas.draw()
             _label(axes, points, looks)
         else:
             axes.text(0.5, 0.5, "no run has finished", ha="center", transform=axes.transAxes)
-        figure.supxlabel(caption + _left_out(summaries), fontsize=8.5, color="#555555")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
+        write_caption(figure, caption + _left_out(summaries))
+        return picture(figure, dpi)
 
 
 def _left_out(summaries: Sequence[Summary]) -> str:
@@ -125,7 +119,7 @@ def _draw(axes: Any, points: Sequence[Point], looks: dict[str, tuple[str, str]])
     front = sorted((p for p in points if p.front), key=lambda p: p.energy.mid)
     xs, ys = [p.energy.mid for p in front], [max(p.mean, floor) for p in front]
     label = "Pareto front of the means"
-    axes.plot(xs, ys, color=FRONT_COLOUR, lw=1.4, ls="--", zorder=1, label=label)
+    axes.plot(xs, ys, color=GREY, lw=1.4, ls="--", zorder=1, label=label)
     top = max(p.mean + p.std for p in points)
     pad = max(0.08 * (top - floor), 0.15)
     axes.set_ylim(floor - (pad if any(p.mean < floor for p in points) else 0), top + pad)
@@ -140,20 +134,7 @@ def _set_limits(axes: Any, points: Sequence[Point]) -> None:
     low, high = min(p.energy.low for p in points), max(p.energy.high for p in points)
     margin = max(0.06 * math.log(high / low), 0.1)
     axes.set_xlim(low * math.exp(-margin), high * math.exp(margin))
-    ticks = round_ticks(low * math.exp(-margin), high * math.exp(margin))
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axes.set_xticks([], minor=True)
-
-
-def round_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in low..high, finer where a coarse choice gives fewer than four."""
-    ticks: list[float] = []
-    for steps in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)):
-        numbers = (step * 10.0**power for power in range(-6, 10) for step in steps)
-        ticks = [round(t, 9) for t in numbers if low <= t <= high]
-        if len(ticks) >= 4:
-            break
-    return ticks
+    set_plain_ticks(axes, "x", low * math.exp(-margin), high * math.exp(margin))
 
 
 def _draw_group(
@@ -193,31 +174,19 @@ def _bars(points: list[Point]) -> list[list[float]]:
 
 def _label(axes: Any, points: Sequence[Point], looks: dict[str, tuple[str, str]]) -> None:
     """Write each point's name at the nearest free place around it, with a thin line to it."""
-    renderer = axes.figure.canvas.get_renderer()
-    floor, scale = _floor(points), axes.figure.dpi / 72
-    spots = [axes.transData.transform((p.energy.mid, max(p.mean, floor))) for p in points]
-    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
+    floor = _floor(points)
+    spots = [(p.energy.mid, max(p.mean, floor)) for p in points]
+    pixels = [axes.transData.transform(spot) for spot in spots]
+    taken = [Bbox.from_extents(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
     taken += [_pixels(axes, box) for p in points for box in _bar_boxes(p)]
-    taken.append(axes.get_legend().get_window_extent(renderer))
-    for point, (x, y) in sorted(zip(points, spots, strict=True), key=lambda pair: pair[1][0]):
+    taken.append(axes.get_legend().get_window_extent())
+    order = sorted(range(len(points)), key=lambda i: pixels[i][0])
+    for point, spot in ((points[i], spots[i]) for i in order):
         text = point.label if point.mean >= floor else f"{point.label}: {point.mean:.1f} %"
-        note = axes.annotate(
-            text,
-            (point.energy.mid, max(point.mean, floor)),
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            color=looks[point.group][0],
-            arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "lw": 0.7, "shrinkB": 5},
-            zorder=4,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )
-        size = note.get_window_extent(renderer)
-        offset, box = free_place(axes, (x, y), size.width, size.height, taken, scale)
-        note.set_position(offset)
-        taken.append(box)
+        place_text(
+            axes, text, spot, taken, {"color": "#aaaaaa", "shrinkB": 5},
+            fontsize=9.5, color=looks[point.group][0], zorder=4,
+        )  # fmt: skip
 
 
 def _bar_boxes(p: Point) -> Iterator[tuple[float, float, float, float]]:
@@ -229,46 +198,3 @@ def _bar_boxes(p: Point) -> Iterator[tuple[float, float, float, float]]:
 def _pixels(axes: Any, box: tuple[float, float, float, float]) -> Bbox:
     (x0, y0), (x1, y1) = axes.transData.transform([box[:2], box[2:]])
     return Bbox.from_extents(x0 - 3, y0 - 3, x1 + 3, y1 + 3)
-
-
-def free_place(
-    axes: Any,
-    spot: tuple[float, float],
-    width: float,
-    height: float,
-    taken: list[Bbox],
-    scale: float,
-) -> tuple[tuple[float, float], Bbox]:
-    """Return the nearest offset (points) at which a text box overlaps nothing, and that box.
-
-    Where every place is taken, the one that overlaps least.
-    """
-    frame = axes.get_window_extent()
-    best: tuple[float, tuple[float, float], Bbox] | None = None
-    for dx, dy in _offsets(width / scale, height / scale):
-        x, y = spot[0] + dx * scale, spot[1] + dy * scale
-        box = Bbox.from_extents(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        cost = sum(_overlap(box, other) for other in taken)
-        cost += box.width * box.height - _overlap(box, frame)
-        if cost <= 1e-6:
-            return (dx, dy), box
-        if best is None or cost < best[0]:
-            best = cost, (dx, dy), box
-    assert best is not None
-    return best[1], best[2]
-
-
-def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Places around a point, nearest first: the box's edge stands at the distance."""
-    for distance in _DISTANCES:
-        for step in range(_DIRECTIONS):
-            angle = math.pi / 2 + 2 * math.pi * step / _DIRECTIONS
-            c, s = math.cos(angle), math.sin(angle)
-            yield (distance + width / 2) * c, (distance + height / 2 - 6) * s
-
-
-def _overlap(a: Bbox, b: Bbox) -> float:
-    """Area common to two boxes."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return max(0.0, width) * max(0.0, height)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..events.event import Event
 from ..prices.table import GROUPS, ZERO, Interval, PriceTable, rank_events
-from ..runs.store import Record
+from ..runs.record import Record
 
 RANK_SIGNS = {"lower": "<", "higher": ">", "cannot be ranked": "?"}
 
@@ -54,45 +54,31 @@ class Summary:
 
 def counted(record: Record) -> dict[str, int]:
     """Return the totals of a run's conversions and accumulators; zeros where it has none."""
-    counts = record.get("counts") or []
-    accumulators = record.get("accumulators") or []
     return {
-        "encoded": sum(row["elements"] for row in counts),
-        "saturated": sum(row["saturated"] for row in counts),
-        "underflowed": sum(row["underflowed"] for row in counts),
-        "accumulator_outputs": sum(row["outputs"] for row in accumulators),
-        "accumulator_overflowed": sum(row["overflowed"] for row in accumulators),
+        "encoded": sum(row.elements for row in record.counts),
+        "saturated": sum(row.saturated for row in record.counts),
+        "underflowed": sum(row.underflowed for row in record.counts),
+        "accumulator_outputs": sum(row.outputs for row in record.accumulators),
+        "accumulator_overflowed": sum(row.overflowed for row in record.accumulators),
     }
-
-
-def interval(record: Record, name: str) -> Interval | None:
-    """Return the energy called `per_step_pj` or `per_epoch_pj`; None where there is none."""
-    energy = record.get("energy")
-    return None if energy is None else Interval(**energy[name])
-
-
-def groups(record: Record) -> dict[str, Interval]:
-    """Return the energy per step by group; empty where there is none."""
-    energy = record.get("energy")
-    return {} if energy is None else {k: Interval(**v) for k, v in energy["by_group"].items()}
 
 
 def result_row(record: Record) -> dict[str, Any]:
     """Return a run's row of results.csv: its configuration, outcome, energy, counts, origin."""
-    row: dict[str, Any] = {"id": record["id"], "label": record["label"]}
-    row |= record["config"]
-    row |= {name: record[name] for name in ("status", "reason", "test_accuracy")}
-    for name in ("per_step_pj", "per_epoch_pj"):
-        energy = interval(record, name)
+    row: dict[str, Any] = {"id": record.id, "label": record.label, **record.config}
+    row |= {name: getattr(record, name) for name in ("status", "reason", "test_accuracy")}
+    energy = record.energy
+    for name in ("per_step", "per_epoch"):
         for end in ("low", "mid", "high"):
-            row[f"energy_{name.removesuffix('_pj')}_{end}_pj"] = energy and getattr(energy, end)
-    for group, part in groups(record).items():
+            whole = energy and getattr(energy, f"{name}_pj")
+            row[f"energy_{name}_{end}_pj"] = whole and getattr(whole, end)
+    for group, part in energy.by_group.items() if energy else ():
         row |= {f"energy_per_step_{group}_{end}_pj": v for end, v in part.as_dict().items()}
     row |= counted(record)
     names = ("overflow_rule", "node", "steps", "steps_per_epoch", "seconds", "time", "commit")
-    row |= {name: record.get(name) for name in names}
-    for group in ("threads", "versions"):
-        row |= {f"{group}_{key}": value for key, value in (record.get(group) or {}).items()}
+    row |= {name: None if record.failed else getattr(record, name) for name in names}
+    row |= {f"threads_{key}": value for key, value in record.threads.items()}
+    row |= {f"versions_{key}": value for key, value in record.versions.items()}
     return row
 
 
@@ -110,49 +96,42 @@ def summarise(records: Iterable[Record]) -> list[Summary]:
     """Return one Summary a configuration, in the order its first run appears."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        config = {key: value for key, value in record["config"].items() if key != "seed"}
+        config = {key: value for key, value in record.config.items() if key != "seed"}
         groups.setdefault(repr(sorted(config.items())), []).append(record)
     return [_summary(group) for group in groups.values()]
 
 
 def _summary(group: list[Record]) -> Summary:
-    good = [record for record in group if record["status"] == "ok"]
-    accuracy = [record["test_accuracy"] for record in good]
+    good = [record for record in group if record.status == "ok"]
+    accuracy = [record.test_accuracy for record in good if record.test_accuracy is not None]
     totals = [counted(record) for record in group]
-    statuses = [record["status"] for record in group]
-    steps = [e for r in good if (e := interval(r, "per_step_pj")) is not None]
-    epochs = [e for r in good if (e := interval(r, "per_epoch_pj")) is not None]
+    statuses = [record.status for record in group]
+    energies = [record.energy for record in good if record.energy is not None]
     return Summary(
-        label=group[0]["label"],
-        config={key: value for key, value in group[0]["config"].items() if key != "seed"},
+        label=group[0].label,
+        config={key: value for key, value in group[0].config.items() if key != "seed"},
         runs=len(group),
         ok=len(good),
         statuses={status: statuses.count(status) for status in sorted(set(statuses))},
         accuracy_mean=fmean(accuracy) if accuracy else None,
         accuracy_std=stdev(accuracy) if len(accuracy) > 1 else None,
-        per_step=_mean(steps),
-        per_epoch=_mean(epochs),
-        step_seconds=_times(good),
+        per_step=_mean([energy.per_step_pj for energy in energies]),
+        per_epoch=_mean([energy.per_epoch_pj for energy in energies]),
+        step_seconds=next((record.step.seconds for record in good if record.step), None),
         by_group={
             group: mean
             for group in GROUPS
-            if (mean := _mean([part[group] for r in good if (part := groups(r))])) is not None
+            if (mean := _mean([energy.by_group[group] for energy in energies])) is not None
         },
         encoded=sum(row["encoded"] for row in totals),
         saturated=sum(row["saturated"] for row in totals),
         underflowed=sum(row["underflowed"] for row in totals),
         outputs=sum(row["accumulator_outputs"] for row in totals),
         overflowed=sum(row["accumulator_overflowed"] for row in totals),
-        seconds=fmean(record.get("seconds") or 0.0 for record in group),
-        overflow_rule=next((r["overflow_rule"] for r in group if r.get("overflow_rule")), ""),
+        seconds=fmean(record.seconds for record in group),
+        overflow_rule=next((r.overflow_rule for r in group if r.overflow_rule), ""),
         events=_events(good),
     )
-
-
-def _times(records: list[Record]) -> tuple[float, float] | None:
-    """Time of a step; the same in every run of a configuration."""
-    step = next((record["step"] for record in records if record.get("step")), None)
-    return step and (step["overlapped_seconds"], step["sequential_seconds"])
 
 
 def _mean(parts: list[Interval]) -> Interval | None:
@@ -161,12 +140,11 @@ def _mean(parts: list[Interval]) -> Interval | None:
 
 def _events(records: list[Record]) -> dict[Event, Fraction]:
     """Events per step, over all steps of the runs, every phase together."""
-    steps = sum(record["steps"] for record in records)
+    steps = sum(record.steps for record in records)
     total: dict[Event, Fraction] = {}
     for record in records:
-        for rows in record["events"].values():
-            for kind, bits, detail, count in rows:
-                event = Event(kind, bits, detail)
+        for events in record.events.values():
+            for event, count in events.items():
                 total[event] = total.get(event, Fraction(0)) + Fraction(count, steps)
     return total
 

@@ -1,6 +1,6 @@
 """Energies and times for people: everything inside is pJ and seconds."""
 
-from ..prices.table import Interval
+from ..prices.interval import Interval
 
 _UNITS = ((1.0, "pJ"), (1e3, "nJ"), (1e6, "µJ"), (1e9, "mJ"), (1e12, "J"))
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...kernels import EncodeCounts
+from ...kernels import Backend, EncodeCounts, get_backend
 from ...lns.array import LNSArray
 from ...lns.codec import encode
 from ...lns.format import Format, LNSFormat
@@ -83,7 +83,8 @@ class CodedTensor:
 
     def array(self) -> LNSArray:
         """Return a copy of the codes as an LNSArray."""
-        return LNSArray(self.code.numpy().astype(self.fmt.code_dtype), self.offset, self.fmt)
+        codes: LNSArray = self.holder.backend.codes(self.code, self.offset, self.fmt)
+        return codes
 
     def deliver(self, gradient: Tensor) -> None:
         """Add a gradient to those since the last zero_grad."""
@@ -98,9 +99,15 @@ class CodeHolder(nn.Module):
     """A layer whose tensors may be codes; `codes`: those it has, by name."""
 
     layer_name: str
+    backend_name: str
     tally: Sink
     recipe: Settings
     codes: dict[str, CodedTensor]
+
+    @property
+    def backend(self) -> Backend:
+        """Who computes; kept by name, so that a layer can be copied and pickled."""
+        return get_backend(self.backend_name)
 
     def hold_code(self, key: str, fmt: LNSFormat) -> None:
         """Replace a Parameter by its codes; the top code stands at w_max = p_scale * RMS(w_0).

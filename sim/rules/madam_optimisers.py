@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ...kernels import EncodeCounts, move_codes
+from ...kernels import EncodeCounts
 from ...lns.checks import NonFiniteError, require_kind
 from ...lns.format import LNSFormat
 from ..checks import require_positive
@@ -241,10 +240,11 @@ class IntegerMadam(Optimizer):
     ) -> None:
         """`madam.integer_madam_update` of one tensor, in one pass (same bits)."""
         _started(state, gradient)
-        counts = move_codes(
-            tensor.code.numpy(),
-            np.ascontiguousarray(gradient.numpy()),
-            state["v"].numpy(),
+        backend = tensor.holder.backend
+        counts = backend.move(
+            backend.asarray(tensor.code),
+            backend.asarray(gradient.contiguous()),
+            backend.asarray(state["v"]),
             state["step"] + 1,
             group["lr"],
             tensor.fmt.exponent_bits,

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 
 from ...lns.checks import require_int
 from ..training.tally import Tally
+from .record import Epoch
 from .run_config import RunConfig, canonical_json
 
 VERSION = 1  #: of the file's layout
-HISTORY = ("epoch", "train_loss", "test_loss", "test_accuracy")  #: of one epoch
+HISTORY = tuple(each.name for each in fields(Epoch))
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Progress:
     begun: int = 0  #: steps begun; more than `step` only where one diverged
     epoch: int = 0  #: epoch in progress, or the number of epochs done
     loss_sum: float = 0.0  #: of the epoch in progress, over its batches so far
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     seconds: float = 0.0  #: spent by earlier processes
 
 
@@ -49,7 +50,7 @@ def save_checkpoint(
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "tally": json.dumps(tally.as_dict()),
-        "history": json.dumps(progress.history),
+        "history": json.dumps([asdict(epoch) for epoch in progress.history]),
         "step": progress.step,
         "epoch": progress.epoch,
         "loss_sum": progress.loss_sum,
@@ -132,19 +133,26 @@ def _progress(content: dict[str, Any]) -> Progress:
         begun=content["step"],
         epoch=content["epoch"],
         loss_sum=content["loss_sum"],
-        history=history,
+        history=[Epoch(**entry) for entry in history],
         seconds=content["seconds"],
     )
 
 
 def _check_state(states: Any, optimiser: Any) -> None:
-    """Refuse state of tensors that are not there, or of another shape than theirs."""
+    """Refuse state of tensors that are not there, or of another shape than theirs.
+
+    The tensors of a group have state of one kind; codes and floats, which have groups of their own,
+    need not.
+    """
     own = [tensor for group in optimiser.param_groups for tensor in group["params"]]
     if not isinstance(states, dict) or not set(states) <= set(range(len(own))):
         raise ValueError(f"optimiser must hold the state of {len(own)} tensors, got another")
-    names = {tuple(sorted(map(str, state))) for state in states.values()}
-    if len(names) > 1:
-        raise ValueError(f"optimiser must hold one kind of state, got {names}"[:200])
+    first = 0
+    for group in optimiser.param_groups:
+        places = range(first, first := first + len(group["params"]))
+        names = {tuple(sorted(map(str, states[i]))) for i in places if i in states}
+        if len(names) > 1:
+            raise ValueError(f"optimiser must hold one kind of state a group, got {names}"[:200])
     for index, state in states.items():
         for name, value in state.items():
             whole = isinstance(value, torch.Tensor) and value.shape in (own[index].shape, ())

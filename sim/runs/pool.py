@@ -12,10 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from . import worker
+from .executor import Active, Executor, Outcome
 
 
 @dataclass(slots=True)
@@ -29,27 +29,8 @@ class Slot:
     task: Any = None  #: what the caller gave with the job
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended: its result, or the error it raised, or `died`."""
-
-    task: Any
-    result: Any = None
-    error: BaseException | None = None
-    died: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Active:
-    """A job in progress."""
-
-    task: Any
-    pid: int
-    fraction: float  #: done, 0..1
-
-
 @dataclass(slots=True)
-class Pool:
+class Pool(Executor):
     """`size` worker processes; a context manager that leaves none behind."""
 
     size: int
@@ -60,17 +41,10 @@ class Pool:
         self._slots = [Slot(index) for index in range(self.size)]
         self._cells = multiprocessing.get_context("spawn").RawArray("d", self.size)
 
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self, kill: bool = False) -> None:
+        """End the workers, at once or when their jobs are done."""
         for slot in self._slots:
-            if kind is not None and slot.process is not None:
+            if kill and slot.process is not None:
                 slot.process.kill()
             if slot.executor is not None:
                 slot.executor.shutdown(wait=True, cancel_futures=True)
@@ -108,7 +82,7 @@ class Pool:
     def active(self) -> list[Active]:
         """Return the jobs in progress."""
         return [
-            Active(slot.task, slot.process.pid if slot.process else 0, self._cells[slot.index])
+            Active(slot.task, _where(slot), self._cells[slot.index])
             for slot in self._slots
             if slot.future is not None
         ]
@@ -131,6 +105,10 @@ class Pool:
         slot.executor.shutdown(wait=True)
         slot.executor, slot.process = None, None
         return Outcome(task, died=True)
+
+
+def _where(slot: Slot) -> str:
+    return str(slot.process.pid) if slot.process else ""
 
 
 @contextmanager

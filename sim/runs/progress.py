@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from .pool import Active
+from .executor import Active
+from .record import Record
 from .run_config import RunConfig
-from .store import Record
 
 
 class Reporter(Protocol):
@@ -55,9 +55,9 @@ class Clock:
 
 def outcome_text(record: Record) -> str:
     """Return how a run ended, in a few words."""
-    if record["status"] == "ok":
-        return f"{record['test_accuracy']:.2f} % in {record['seconds']:.1f} s"
-    return f"{record['status'].upper()}: {record['reason']}"
+    if record.status == "ok":
+        return f"{record.test_accuracy:.2f} % in {record.seconds:.1f} s"
+    return f"{record.status.upper()}: {record.reason}"
 
 
 class PlainReporter:
@@ -122,7 +122,7 @@ class BarReporter(PlainReporter):
     def finished(self, config: RunConfig, record: Record) -> None:
         """Count the run; print it if it did not end well."""
         self.clock.done += 1
-        if record["status"] != "ok":
+        if record.status != "ok":
             self.message(f"{config.label}, seed {config.seed}: {outcome_text(record)}")
 
     def end(self) -> None:

@@ -214,17 +214,10 @@ class RunConfig:
         return self.resolve().prices
 
     def _accumulator(self, style: str) -> Accumulator:
-        if style == "log":
-            bits, lanes = _set(self.accumulator_bits), _set(self.lanes)
-            return Accumulator(bits=bits, lanes=lanes, style=style)
-        return Accumulator(
-            bits=_set(self.accumulator_bits),
-            guard=_set(self.guard),
-            overflow=_set(self.overflow),
-            lanes=_set(self.lanes),
-            rounding=_set(self.rounding),
-            style=style,
-        )
+        given = {"bits": self.accumulator_bits} | {
+            n: getattr(self, n) for n in ("lanes", *_ALIGNED)
+        }
+        return Accumulator(style=style, **{n: v for n, v in given.items() if v is not None})
 
     def _lns_recipe(self) -> Recipe:
         update, log = None, self.style == "log"
@@ -254,10 +247,12 @@ class RunConfig:
         return f"LNS E{self.exponent_bits} G{self.gamma}{self._extras()} · {self.optimiser}"
 
     def _extras(self) -> str:
+        """The words for fields that have not their usual values."""
+        bits = log_bits(_set(self.exponent_bits)) if self.style == "log" else 24
         usual = {
             "antilog_entries": (None, "L{}"),
             "table_bits": (8, "T{}"),
-            "accumulator_bits": (self._usual_bits(), "W{}"),
+            "accumulator_bits": (bits, "W{}"),
             "guard": (4, "guard {}"),
             "overflow": ("saturate", "{}"),
             "lanes": (self._usual_lanes, "V{}"),
@@ -266,23 +261,16 @@ class RunConfig:
             "variant": ("exact", "{}"),
             "format_overflow": (None, "to {}"),
             "update_exponent_bits": (15, "U{}"),
-            "update_gamma": (_usual_update_gamma(self), "UG{}"),
+            "update_gamma": (_auto_gamma(self.update_exponent_bits or 0), "UG{}"),
             "machine": ("edge-16", "on {}"),
             "prices": (None, "prices {}"),
             "lr": (get_rule(_set(self.optimiser)).lr, "lr {:g}"),
         }
-        given = {name: getattr(self, name) for name in usual}
-        parts = [
-            text.format(given[name])
-            for name, (value, text) in usual.items()
-            if given[name] not in (None, value)
-        ]
-        return "".join(f" {part}" for part in parts)
-
-    def _usual_bits(self) -> int | None:
-        """The accumulator width that needs no word in a label."""
-        bits = self.exponent_bits
-        return bits + 2 if self.style == "log" and bits is not None else 24
+        return "".join(
+            f" {text.format(value)}"
+            for name, (known, text) in usual.items()
+            if (value := getattr(self, name)) not in (None, known)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON primitives, a network by the name that records have."""
@@ -310,12 +298,6 @@ def _prices(machine: Machine, file: object) -> PriceTable:
 def canonical_json(config: RunConfig) -> str:
     """Return the fields as JSON text with sorted keys and no spaces."""
     return json.dumps(config.as_dict(), sort_keys=True, separators=(",", ":"))
-
-
-def _usual_update_gamma(config: RunConfig) -> int | None:
-    """The update gamma that needs no word in a label."""
-    bits = config.update_exponent_bits
-    return None if bits is None else _auto_gamma(bits)
 
 
 def _auto_gamma(exponent_bits: int) -> int:

@@ -1,24 +1,23 @@
-"""What a training run costs on its machine: what was counted while it ran, and what was not.
+"""What a training run costs on its machine: events and time of a step, times the steps.
 
-Arithmetic of GEMMs, conversions and update is counted as it runs (tally). Words moved, the rest of
-the vector unit's work and the time are those of the same network's step on the machine
-(trace.trace_step, step_cost.cost_step), times the steps: shapes alone decide them. One description,
+Shapes alone decide them, so the run's workload is traced once and its step costed on the machine
+(cost/step.py); only what an update moves is asked of the model that was trained. One description,
 the run's configuration, drives both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from ..cost.components import Part, add, in_order
-from ..cost.step import StepCost, cost_step
-from ..events.event import Events, add_events
-from ..prices.table import GROUPS, ZERO, Interval, PriceTable, group_of, price
-from ..training.tally import Tally
-from ..workload.networks import run_workload as run_workload
-from ..workload.workload import Workload
-from .run_config import RunConfig
+from ...lns.mx_format import AnyFormat
+from ..cost.components import Part, add, code_copies, in_order
+from ..cost.step import StepCost
+from ..events.encode import encode_events
+from ..events.event import Event, Events, add_events
+from ..prices.interval import ZERO, Interval
+from ..prices.table import GROUPS, PriceTable, group_of, price
+from .record import Energy, StepTime
 
-_COUNTED = ("array", "conversion")  # by the tally, in every phase; and the update's arithmetic
+_COUNTED = ("array", "conversion")  # what a tally counts, and the update's arithmetic
 _GROUP_OF = {
     "conversion": "conversion",
     "vector unit": "vector",
@@ -45,11 +44,39 @@ class RunCost:
         return found
 
 
-def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) -> RunCost:
-    """Return the cost of `steps` steps whose arithmetic is in `tally`."""
-    step = cost_step(workload, config.accelerator(), config.recipe())
+def counted_events(step: StepCost, update: Events, begun: int, done: int) -> dict[str, Events]:
+    """Return the arithmetic of GEMMs, conversions and updates of a run, by phase.
+
+    It is what a Tally counts of the same steps (tests/sim/cost/test_step.py): the machine's, but
+    that a tensor with several readers is encoded in the layer of each. update: events of one
+    update of the run's own model, part of which may be frozen (make_optimiser.update_of_a_step).
+    begun, done: steps; where a run diverges, its last step has a forward phase and no other.
+    """
+    found: dict[str, Events] = {phase: {} for phase in step.recipe.rule.phases}
+    for (phase, component), events in step.parts.items():
+        if component in _COUNTED and phase != "update":
+            times = begun if phase == "forward" else done
+            add_events(found[phase], _times(events, times))
+    copies = code_copies(step.workload, step.recipe)
+    for tensor in step.workload.tensors:
+        fmt: AnyFormat | None = getattr(step.recipe, tensor.role)
+        if tensor.readers > 1 and fmt is not None:
+            more = (tensor.readers - 1) * tensor.elements * copies[tensor]
+            times = begun if tensor.phase == "forward" else done
+            add_events(found[tensor.phase], encode_events(fmt, more * times))
+    add_events(found["update"], _times(update, done))
+    return found
+
+
+def _times(events: Mapping[Event, int], times: int) -> Events:
+    """So many times the events, but for the choice of a register, which no tally sees."""
+    return {e: n * times for e, n in events.items() if times and e.kind != "register_select"}
+
+
+def run_cost(step: StepCost, counted: Mapping[str, Events], steps: int) -> RunCost:
+    """Return the cost of `steps` steps whose arithmetic is `counted`, by phase."""
     parts: dict[Part, Events] = {}
-    for phase, events in tally.events.items():
+    for phase, events in counted.items():
         for event, count in events.items():
             conversion = group_of(event.kind) == "conversion" and event.kind != "float_to_int"
             own = "conversion" if conversion else "vector unit" if phase == "update" else "array"
@@ -60,14 +87,8 @@ def run_cost(config: RunConfig, workload: Workload, tally: Tally, steps: int) ->
     return RunCost(step, in_order(parts, step.recipe.rule.phases))
 
 
-def run_energy(
-    cost: RunCost, steps: int, steps_per_epoch: int, table: PriceTable
-) -> dict[str, Any]:
-    """Return the energies of an average step as JSON values, in pJ.
-
-    "per_step_pj", "per_epoch_pj" and "on_chip_per_step_pj" (without DRAM) are totals; "by_phase",
-    "by_component", "by_kind" and "by_group" add up to the first.
-    """
+def run_energy(cost: RunCost, steps: int, steps_per_epoch: int, table: PriceTable) -> Energy:
+    """Return the energies of an average step, in pJ."""
     by_phase = dict.fromkeys(cost.step.recipe.rule.phases, ZERO)
     by_component: dict[str, Interval] = {}
     by_kind: dict[str, Interval] = {}
@@ -83,32 +104,28 @@ def run_energy(
     total = sum(by_phase.values(), ZERO)
     on_chip = sum((part for name, part in by_component.items() if name != "dram"), ZERO)
     per_step = total.scaled(1 / steps)
-    return {
-        "per_step_pj": per_step.as_dict(),
-        "on_chip_per_step_pj": on_chip.scaled(1 / steps).as_dict(),
-        "per_epoch_pj": per_step.scaled(steps_per_epoch).as_dict(),
-        "by_phase": _per_step(by_phase, steps),
-        "by_component": _per_step(by_component, steps),
-        "by_kind": _per_step(dict(sorted(by_kind.items())), steps),
-        "by_group": _per_step(by_group, steps),
-    }
+    return Energy(
+        per_step_pj=per_step,
+        on_chip_per_step_pj=on_chip.scaled(1 / steps),
+        per_epoch_pj=per_step.scaled(steps_per_epoch),
+        by_phase=_per_step(by_phase, steps),
+        by_component=_per_step(by_component, steps),
+        by_kind=_per_step(dict(sorted(by_kind.items())), steps),
+        by_group=_per_step(by_group, steps),
+    )
 
 
-def _per_step(parts: dict[str, Interval], steps: int) -> dict[str, dict[str, float]]:
-    return {name: part.scaled(1 / steps).as_dict() for name, part in parts.items()}
+def _per_step(parts: dict[str, Interval], steps: int) -> dict[str, Interval]:
+    return {name: part.scaled(1 / steps) for name, part in parts.items()}
 
 
-def run_time(cost: RunCost) -> dict[str, Any]:
-    """Return the time of a step as JSON values: cycles and seconds, and the multiplications.
-
-    "overlapped": the vector unit works beside the array; "sequential": after it.
-    """
-    step = cost.step
+def run_time(step: StepCost) -> StepTime:
+    """Return the time of a step and its multiplications."""
     overlapped, sequential = step.seconds
-    return {
-        "overlapped_cycles": step.overlapped_cycles,
-        "sequential_cycles": step.sequential_cycles,
-        "overlapped_seconds": overlapped,
-        "sequential_seconds": sequential,
-        "multiplications": step.unit_multiplications,
-    }
+    return StepTime(
+        overlapped_cycles=step.overlapped_cycles,
+        sequential_cycles=step.sequential_cycles,
+        overlapped_seconds=overlapped,
+        sequential_seconds=sequential,
+        multiplications=step.unit_multiplications,
+    )

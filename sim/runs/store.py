@@ -8,31 +8,25 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..files.paths import inside, require_folder, write_atomic
-from .record_form import is_record
+from .plan import Plan
+from .record import FINISHED, Record
 from .run_config import RunConfig
-
-Record = dict[str, Any]
-FINISHED = ("ok", "diverged")  # a run that failed is tried again when the sweep is resumed
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write a run's record as JSON; a NaN in it is an error, JSON has none."""
-    write_atomic(path, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomic(path, text + "\n")
 
 
-def failed_record(config: RunConfig, reason: str) -> Record:
-    """Return the record of a run that could not be finished."""
-    return {
-        "id": config.run_id,
-        "label": config.label,
-        "config": config.as_dict(),
-        "status": "failed",
-        "reason": reason,
-        "test_accuracy": None,
-    }
+def read_record(path: Path) -> Record:
+    """Return the record in a file; raises OSError, or ValueError where it is damaged."""
+    try:
+        return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except RecursionError as error:
+        raise ValueError(f"record must be shallow, got a deep one in {path}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +49,22 @@ class Folder:
         """Where a run in progress keeps its state."""
         return inside(self.root, "checkpoints", f"{config.run_id}.pt")
 
-    def finished(self, config: RunConfig) -> Record | None:
+    def finished(self, config: RunConfig, plan: Plan) -> Record | None:
         """Return the record of a finished run of exactly this configuration, else None.
 
-        A file that is damaged, of another configuration or machine, or of a run that failed does
-        not count.
+        plan: `config.resolve()`. A file that is damaged, of another configuration or machine, or of
+        a run that failed does not count.
         """
-        path = self.record_path(config)
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            record = read_record(self.record_path(config))
+        except (OSError, ValueError):
             return None
-        if not is_record(record) or record["config"] != config.as_dict():
+        own = config.run_id, config.label, config.as_dict(), plan.machine.as_dict()
+        if (record.id, record.label, record.config, record.accelerator) != own:
+            return None  # of a machine: its file has changed
+        if config.prices is not None and record.prices != plan.prices.digest:
             return None
-        if (record["id"], record["label"]) != (config.run_id, config.label):
-            return None
-        if record.get("accelerator") != config.accelerator().as_dict():  # its file has changed
-            return None
-        if config.prices is not None and record.get("prices") != config.price_table().digest:
-            return None
-        finished: Record | None = record if record["status"] in FINISHED else None
-        return finished
+        return record if record.status in FINISHED else None
 
     def others(self, runs: list[RunConfig]) -> int:
         """Return how many run files there are of configurations that are not among `runs`."""

@@ -6,6 +6,7 @@ that dies, whose run is tried again and recorded as failed after `MAX_DEATHS`.
 """
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from rich.console import Console
 from ..data.catalog import DATASETS
 from ..data.datasets import locate
 from ..files.paths import inside, write_atomic
-from .pool import Outcome, Pool, default_workers
+from .executor import Executor, Outcome
+from .plan import Plan
+from .pool import Pool, default_workers
 from .progress import PlainReporter, Reporter
+from .record import Record, failed_record
 from .run_config import RunConfig
-from .store import Folder, Record, failed_record, write_record
+from .store import Folder, write_record
 from .sweep_config import SweepConfig
 from .worker import run_one, warm_up
 
@@ -41,7 +45,7 @@ class SweepResult:
     @property
     def failed(self) -> list[Record]:
         """Records of the runs that could not be finished."""
-        return [record for record in self.records if record["status"] == "failed"]
+        return [record for record in self.records if record.failed]
 
 
 def run_sweep(
@@ -49,33 +53,44 @@ def run_sweep(
     out: Path | None = None,
     workers: int | None = None,
     progress: Reporter | None = None,
+    executor: Executor | None = None,
 ) -> SweepResult:
     """Do the runs of `config` that `out` (default: `config.folder`) does not hold yet.
 
-    workers: runs at a time, default `config.workers`, else one per core. Raises ValueError where
-    `out` is a file, DataNotFoundError where the data set is missing, before anything is run;
-    SweepInterrupted on Ctrl-C, after every worker has been stopped.
+    workers: runs at a time, default `config.workers`, else one per core. executor: where they
+    happen, closed at the end; default a Pool of so many processes. Its workers must see `out` as
+    this process does. Raises ValueError where `out` is a file, DataNotFoundError where the data
+    set is missing, before anything is run; SweepInterrupted on Ctrl-C, after every worker has been
+    stopped.
     """
     locate(DATASETS[config.data])
     folder = Folder(out if out is not None else config.folder)
     reporter = progress if progress is not None else PlainReporter(Console(stderr=True))
     runs = config.runs()
     _write_sweep(folder, config)
-    records = {run: record for run in runs if (record := folder.finished(run)) is not None}
+    plans = {run: run.resolve() for run in runs}
+    records = _finished(folder, plans)
     todo = [run for run in runs if run not in records]
     _announce(reporter, folder, runs, len(records))
     if todo:
-        count = workers or config.workers or default_workers()
+        if executor is None:
+            executor = Pool(min(workers or config.workers or default_workers(), len(todo)))
         try:
-            records |= _run_all(todo, folder, min(count, len(todo)), reporter, len(records))
+            records |= _run_all(todo, folder, executor, reporter, len(records))
         except KeyboardInterrupt as error:
-            done = sum(folder.finished(run) is not None for run in runs)
+            done = len(_finished(folder, plans))
             raise SweepInterrupted(
                 f"interrupted with {done} of {len(runs)} runs done; the same command goes on "
                 f"from there (results in {folder.root})"
             ) from error
     folder.tidy()
     return SweepResult(folder.root, config, [records[run] for run in runs])
+
+
+def _finished(folder: Folder, plans: Mapping[RunConfig, Plan]) -> dict[RunConfig, Record]:
+    """The records of the runs that are done."""
+    found = {run: folder.finished(run, plan) for run, plan in plans.items()}
+    return {run: record for run, record in found.items() if record is not None}
 
 
 def _write_sweep(folder: Folder, config: SweepConfig) -> None:
@@ -95,12 +110,12 @@ def _announce(reporter: Reporter, folder: Folder, runs: list[RunConfig], done: i
 
 
 def _run_all(
-    todo: list[RunConfig], folder: Folder, workers: int, reporter: Reporter, before: int
+    todo: list[RunConfig], folder: Folder, executor: Executor, reporter: Reporter, before: int
 ) -> dict[RunConfig, Record]:
     """Run `todo` and return the records; `before` runs were done earlier."""
     queue, deaths = deque(todo), Counter[RunConfig]()
     records: dict[RunConfig, Record] = {}
-    with Pool(workers) as pool:
+    with executor as pool:
         _warm_up(pool, todo, reporter)
         reporter.begin(before + len(todo), before)
         try:
@@ -122,7 +137,7 @@ def _run_all(
     return records
 
 
-def _submit(pool: Pool, folder: Folder, run: RunConfig) -> None:
+def _submit(pool: Executor, folder: Folder, run: RunConfig) -> None:
     pool.submit(run, run_one, run.as_dict(), folder.record_path(run), folder.checkpoint_path(run))
 
 
@@ -139,7 +154,7 @@ def _record(outcome: Outcome, folder: Folder) -> Record:
     return record
 
 
-def _warm_up(pool: Pool, todo: list[RunConfig], reporter: Reporter) -> None:
+def _warm_up(pool: Executor, todo: list[RunConfig], reporter: Reporter) -> None:
     """Compile in one worker, so that the others load Numba's cache and none compiles twice.
 
     Raises ValueError where no configuration can be run at all, such as a network that does not fit

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,29 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ...lns.checks import NonFiniteError, require_int
+from ..cost.step import cost_step
 from ..data.datasets import Dataset, load_data
+from ..events.event import Events
 from ..prices.table import PriceTable
-from ..recipes.recipe import Recipe
 from ..rules.rule import named
 from ..training.convert import convert
-from ..training.make_optimiser import make_optimiser, set_lr_scale, undefined_directions
+from ..training.make_optimiser import (
+    make_optimiser,
+    set_lr_scale,
+    undefined_directions,
+    update_of_a_step,
+)
 from ..training.tally import Tally
 from ..workload.models import make_model
-from ..workload.workload import Workload
 from .checkpoint import Progress, load_checkpoint, save_checkpoint
-from .record import make_record, numba_threads
+from .origin import commit, host, versions
+from .plan import Plan
+from .record import Accumulators, Conversions, Epoch, Record
 from .run_config import RunConfig
-from .run_cost import run_workload
+from .run_cost import counted_events, run_cost, run_energy, run_time
 
 EVAL_BATCH = 500  #: images per batch in evaluation
+COUNT_EVENTS = False  #: a test counts them while a run runs; they are in its checkpoint
 FINAL_LR = 0.1  #: the schedules' last factor
 OnStep = Callable[[int, int], None]
 
@@ -51,12 +59,12 @@ class _Run:
     """What the loop works on."""
 
     config: RunConfig
-    recipe: Recipe
+    plan: Plan
     data: Dataset
     model: torch.nn.Module
     optimiser: Any
     tally: Tally
-    workload: Workload
+    update: Events  #: of a step
     steps_per_epoch: int
     progress: Progress
 
@@ -75,25 +83,27 @@ def train(
     checkpoint_every: int | None = None,
     checkpoint_seconds: float | None = None,
     prices: PriceTable | None = None,
-) -> dict[str, Any]:
-    """Train one network and return its record (JSON values; see record.make_record).
+) -> Record:
+    """Train one network and return its record.
 
     on_step(done, total) is called after every step. checkpoint: file written after every epoch and
     every `checkpoint_every` steps or `checkpoint_seconds` seconds; resume: continue from it if it
-    exists, to the same bits as a run that was never interrupted. prices: the
-    configuration's if None. A
-    loss or operand that is not finite ends the run with status "diverged"; the record is complete
-    up to there. torch's and Numba's thread counts are those of the configuration while this runs
-    and are put back afterwards.
+    exists, to the same bits as a run that was never interrupted. prices: the configuration's if
+    None. A loss or operand that is not finite ends the run with status "diverged"; the record is
+    complete up to there, and the events of its last step are those of the forward phase. torch's
+    and Numba's thread counts are those of the configuration while this runs and are put back
+    afterwards.
     """
     if resume and checkpoint is None:
         raise ValueError("checkpoint must be given to resume, got None")
     if checkpoint_every is not None:
         require_int("checkpoint_every", checkpoint_every, 1, 10**9)
-    table = config.price_table() if prices is None else prices
+    plan = config.resolve()
+    if prices is not None:
+        plan = replace(plan, prices=prices)
     start = time.perf_counter()
     with _settings(config):
-        run = _prepare(config)
+        run = _prepare(config, plan)
         if resume and checkpoint is not None and checkpoint.exists():
             run.progress = load_checkpoint(checkpoint, config, run.model, run.optimiser, run.tally)
         earlier = run.progress.seconds
@@ -120,10 +130,52 @@ def train(
         except (_DivergedError, NonFiniteError) as error:
             reason = str(error)
     seconds = earlier + time.perf_counter() - start
-    record = make_record(
-        config, run.workload, run.tally, run.progress, run.steps_per_epoch, table, reason, seconds
+    return _record(run, reason, seconds)
+
+
+def _record(run: _Run, reason: str | None, seconds: float) -> Record:
+    """The record of a run that is over; a `reason` makes its status "diverged"."""
+    config, plan, progress = run.config, run.plan, run.progress
+    history, begun = progress.history, progress.begun
+    step = cost_step(plan.workload, plan.machine, plan.recipe)
+    counted = counted_events(step, run.update, begun, progress.step)
+    cost = run_cost(step, counted, begun)
+    counts = run.tally.as_dict()
+    return Record(
+        id=config.run_id,
+        label=config.label,
+        config=config.as_dict(),
+        lr=config.lr,
+        status="ok" if reason is None else "diverged",
+        reason=reason,
+        test_accuracy=history[-1].test_accuracy if history and reason is None else None,
+        history=tuple(history),
+        steps=progress.step,
+        steps_per_epoch=run.steps_per_epoch,
+        counts=tuple(Conversions(**row) for row in counts["encodes"]),
+        accumulators=tuple(Accumulators(**row) for row in counts["accumulators"]),
+        counted_events=counted,
+        events=cost.events(),
+        energy=run_energy(cost, begun, run.steps_per_epoch, plan.prices) if begun else None,
+        step=run_time(step) if begun else None,
+        accelerator=plan.machine.as_dict(),
+        overflow_rule=plan.recipe.overflow_rule,
+        node=plan.prices.node,
+        price_sources=tuple(plan.prices.sources),
+        prices=plan.prices.digest,
+        versions=versions(),
+        commit=commit(),
+        threads={"torch": config.threads, "numba": numba_threads(config)},
+        machine=host(),
+        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        seconds=round(seconds, 3),
+        undefined_directions=undefined_directions(run.optimiser),
     )
-    return record | {"undefined_directions": undefined_directions(run.optimiser)}
+
+
+def numba_threads(config: RunConfig) -> int:
+    """Return the threads Numba runs with: those asked for, at most those it was started with."""
+    return min(config.threads, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -151,22 +203,23 @@ def _cached_data(name: str, folder: str | None) -> Dataset:
     return load_data(name)
 
 
-def _prepare(config: RunConfig) -> _Run:
+def _prepare(config: RunConfig, plan: Plan) -> _Run:
     data = _limited(_cached_data(config.data, os.environ.get("LNSIM_DATA")), config)
     if config.batch > len(data.train_y):
         raise ValueError(
             f"batch must be at most the {len(data.train_y)} training images, got {config.batch}"
         )
-    recipe = config.recipe()
+    recipe = plan.recipe
     shape = data.train_x.shape[1:]
     model = convert(make_model(config.model, shape, data.classes, config.seed), recipe)
     optimiser = make_optimiser(model, recipe, lr=config.lr)
     tally = model.tally
     assert isinstance(tally, Tally)
     tally.reset()  # a conversion at the start is no part of a step
+    tally.count_events = COUNT_EVENTS  # the record's are those of the cost model: `_record`
+    update = update_of_a_step(model, optimiser, recipe)
     steps = len(data.train_y) // config.batch
-    workload = run_workload(config.model, tuple(shape), data.classes, config.batch)
-    return _Run(config, recipe, data, model, optimiser, tally, workload, steps, Progress())
+    return _Run(config, plan, data, model, optimiser, tally, update, steps, Progress())
 
 
 def _limited(data: Dataset, config: RunConfig) -> Dataset:
@@ -230,7 +283,7 @@ def _step(run: _Run, rows: np.ndarray[Any, np.dtype[np.int64]]) -> float:
     run.model.train()
     images, labels = run.data.train_x[rows], run.data.train_y[rows]
     batch = torch.from_numpy(images), torch.from_numpy(labels)
-    value: float = named(run.recipe.rule.step)(run.model, run.optimiser, *batch, cross_entropy)
+    value: float = named(run.plan.recipe.rule.step)(run.model, run.optimiser, *batch, cross_entropy)
     if not math.isfinite(value):
         raise _DivergedError(f"loss must be finite, got {value} at step {run.progress.step}")
     return value
@@ -240,18 +293,14 @@ def _end_epoch(run: _Run, batches: int) -> None:
     """Classify the test set, extend the history and move on to the next epoch."""
     progress = run.progress
     loss, accuracy = evaluate(run.model, run.data, run.tally)
+    finite = math.isfinite(loss)
+    train_loss = progress.loss_sum / batches
     progress.history.append(
-        {
-            "epoch": progress.epoch + 1,
-            "train_loss": progress.loss_sum / batches,
-            "test_loss": loss,
-            "test_accuracy": accuracy,
-        }
+        Epoch(progress.epoch + 1, train_loss, loss if finite else None, accuracy)
     )
     progress.epoch += 1
     progress.loss_sum = 0.0
-    if not math.isfinite(loss):
-        progress.history[-1]["test_loss"] = None  # JSON has no NaN
+    if not finite:
         raise _DivergedError(f"test loss must be finite, got {loss} after epoch {progress.epoch}")
 
 

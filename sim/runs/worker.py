@@ -7,8 +7,9 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
+from .record import Record
 from .run_config import RunConfig
-from .store import Record, write_record
+from .store import write_record
 
 CHECKPOINT_SECONDS = 20.0  #: work an interruption may cost at most
 _cells: Any = None  # shared with the parent: the fraction of the current run that is done

@@ -10,7 +10,6 @@ zero codes between them.
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -21,10 +20,10 @@ from ...lns.checks import require_kind
 from ...lns.format import LNSFormat
 from ..checks import conv_sizes
 from ..recipes.recipe import Recipe
-from .blocks import keep, turned
-from .images import Array, Codes, Pads, Pair, Shape, channels, image_place, padded, patches, spread
-from .layer_checks import build, require_float32
-from .linear import Mapped, run_backward
+from .images import Pads, Pair, Shape, channels, image_place, patches
+from .mapped import Mapped, build, require_float32, run_backward
+from .operands import keep, turned
+from .products import DW, DX, FORWARD
 
 
 class ConvFunction(torch.autograd.Function):
@@ -36,19 +35,18 @@ class ConvFunction(torch.autograd.Function):
     ) -> Tensor:
         """Encode x and w once; the same codes serve backward."""
         ctx.layer, ctx.size, ctx.has_bias = layer, tuple(x.shape[2:]), bias is not None
-        ctx.activation = layer.encode_activation(x.detach().numpy())
+        ctx.activation = layer.encode_activation(x)
         ctx.weight = layer.weight_operand(weight)
-        keep(ctx, activation=x.detach().numpy(), weight=weight.detach().numpy())
-        ctx.padded = padded(ctx.activation.code, layer.pads())
+        keep(ctx, activation=x, weight=weight)
+        ctx.padded = layer.backend.pad(ctx.activation, layer.pads())
         ctx.out_size = layer.out_size(ctx.size)
-        y = np.empty((x.shape[0], layer.out_channels, *ctx.out_size), np.float32)
-        for g, w in enumerate(layer.split(ctx.weight.code)):
-            inputs, outputs = w.shape[1], w.shape[0]
-            a = patches(ctx.padded, ctx.activation, layer.shape, g * inputs, inputs)
-            kernel = with_code(ctx.weight, w.reshape(outputs, -1)).T
-            layer.gemm("forward", a, kernel, image_place(y, g * outputs, outputs))
-        result = torch.from_numpy(y)
-        return result if bias is None else result.add_(bias.reshape(-1, 1, 1))
+        y = x.new_empty((x.shape[0], layer.out_channels, *ctx.out_size))
+        for g, w in enumerate(layer.split(ctx.weight)):
+            outputs, inputs = w.shape[:2]
+            a = patches(layer.backend, ctx.padded, layer.shape, g * inputs, inputs)
+            kernel = with_code(w, w.code.reshape(outputs, -1)).T
+            layer.gemm(FORWARD, a, kernel, image_place(layer.backend, y, g * outputs, outputs))
+        return y if bias is None else y.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
     @once_differentiable
@@ -57,23 +55,23 @@ class ConvFunction(torch.autograd.Function):
         return run_backward(ctx, dy, (0, 2, 3), _input_gradient, _weight_gradient)
 
 
-def _weight_gradient(ctx: Any, error: CodeArray) -> Array:
+def _weight_gradient(ctx: Any, error: CodeArray) -> Tensor:
     """Errors (C_out, N * OH * OW) times patches (N * OH * OW, C * KH * KW), group by group."""
     layer: Conv2d = ctx.layer
-    activation, wide = turned(ctx, "activation", "dw"), ctx.padded
+    activation, wide = turned(ctx, "activation", DW), ctx.padded
     if activation is not ctx.activation:
-        wide = padded(activation.code, layer.pads())
+        wide = layer.backend.pad(activation, layer.pads())
     parts = []
-    for g, w in enumerate(layer.split(ctx.weight.code)):
-        inputs, outputs = w.shape[1], w.shape[0]
-        errors = channels(error, g * outputs, outputs)
-        columns = patches(wide, activation, layer.shape, g * inputs, inputs)
-        parts.append(layer.gemm("dw", errors, columns))
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    for g, w in enumerate(layer.split(ctx.weight)):
+        outputs, inputs = w.shape[:2]
+        errors = channels(layer.backend, error, g * outputs, outputs)
+        columns = patches(layer.backend, wide, layer.shape, g * inputs, inputs)
+        parts.append(layer.gemm(DW, errors, columns))
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     return whole.reshape(ctx.weight.shape)
 
 
-def _input_gradient(ctx: Any, error: CodeArray) -> Array:
+def _input_gradient(ctx: Any, error: CodeArray) -> Tensor:
     layer: Conv2d = ctx.layer
     reach = [d * (k - 1) for k, d in zip(layer.kernel, layer.dilations, strict=True)]
     pads = layer.pads()
@@ -83,16 +81,15 @@ def _input_gradient(ctx: Any, error: CodeArray) -> Array:
         for size, r, out, s in zip(full, reach, ctx.out_size, layer.strides, strict=True)
     )
     around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
-    wide = padded(spread(error.code, layer.strides, (extra[0], extra[1])), (around[0], around[1]))
-    dx = np.empty((error.shape[0], layer.in_channels, *ctx.size), np.float32)
-    weight = turned(ctx, "weight", "dx")
-    for g, w in enumerate(layer.split(weight.code)):
-        inputs, outputs = w.shape[1], w.shape[0]
+    spaced = layer.backend.spread(error, layer.strides, (extra[0], extra[1]))
+    wide = layer.backend.pad(spaced, (around[0], around[1]))
+    dx = torch.empty((error.shape[0], layer.in_channels, *ctx.size))
+    for g, w in enumerate(layer.split(turned(ctx, "weight", DX))):
+        outputs, inputs = w.shape[:2]
         shape = layer.kernel, (1, 1), layer.dilations
-        columns = patches(wide, error, shape, g * outputs, outputs)
-        flipped = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(-1, inputs)
-        kernel = with_code(weight, np.ascontiguousarray(flipped))
-        layer.gemm("dx", columns, kernel, image_place(dx, g * inputs, inputs))
+        columns = patches(layer.backend, wide, shape, g * outputs, outputs)
+        kernel = layer.backend.turned_kernel(w)
+        layer.gemm(DX, columns, kernel, image_place(layer.backend, dx, g * inputs, inputs))
     return dx
 
 
@@ -130,7 +127,14 @@ class Conv2d(Mapped, nn.Conv2d):
         """What `repr` shows."""
         return self.described(nn.Conv2d.extra_repr(self))
 
-    def attach(self, recipe: Recipe, tally: Any = None, name: str = "layer") -> None:
+    @classmethod
+    def maps(cls, module: nn.Module) -> bool:
+        """Zero padding only: codes have a zero, and no other value to pad with."""
+        return super().maps(module) and getattr(module, "padding_mode", None) == "zeros"
+
+    def attach(
+        self, recipe: Recipe, tally: Any = None, name: str = "layer", backend: str = "cpu"
+    ) -> None:
         """As `Mapped.attach`; refuses what has no zero code to pad or spread with."""
         if self.padding_mode != "zeros":
             raise ValueError(f"padding_mode must be zeros in {name}, got {self.padding_mode!r}")
@@ -151,7 +155,7 @@ class Conv2d(Mapped, nn.Conv2d):
                     f"{role} must have a zero code (zero=True) in the convolution {name}: padding "
                     f"and stride insert zeros, got {fmt.name}"
                 )
-        super().attach(recipe, tally, name)
+        super().attach(recipe, tally, name, backend)
 
     @property
     def kernel(self) -> Pair:
@@ -194,9 +198,13 @@ class Conv2d(Mapped, nn.Conv2d):
         """(kernel, stride, dilation)."""
         return self.kernel, self.strides, self.dilations
 
-    def split(self, weight: Codes) -> list[Codes]:
+    def split(self, weight: CodeArray) -> list[CodeArray]:
         """The weight's codes, one part per group."""
-        return np.split(weight, self.groups) if self.groups > 1 else [weight]
+        if self.groups == 1:
+            return [weight]
+        size = self.out_channels // self.groups
+        starts = range(0, self.out_channels, size)
+        return [with_code(weight, weight.code[first : first + size]) for first in starts]
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, out_channels, OH, OW) float32, without N where the input has none."""

@@ -3,19 +3,25 @@
 import copy
 import logging
 from collections.abc import Iterator
+from importlib import import_module
 
 import torch
 from torch import nn
 
 from ...lns.checks import require_bool, require_kind
 from ..recipes.recipe import Recipe
-from .conv import Conv2d
-from .linear import Linear, Mapped
+from .mapped import Mapped
 from .tally import Tally
 
 logger = logging.getLogger("lnsim")
 ZERO_START_STD = 0.01  # of an all-zero tensor under zero_start "normal": the cGAN recipe of Madam
 
+# torch's layer -> the mapped one, as module:class, imported on use. Exactly these
+# types are mapped; a subclass computes what its own author wrote.
+LAYERS: dict[type[nn.Module], str] = {
+    nn.Linear: ".linear:Linear",
+    nn.Conv2d: ".conv:Conv2d",
+}
 # Work of the vector unit by nature: nothing to map, nothing to report.
 _VECTOR = (
     nn.modules.batchnorm._NormBase,
@@ -29,8 +35,12 @@ _VECTOR = (
 _OPAQUE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Transformer)
 
 
-def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module:
+def convert(
+    model: nn.Module, recipe: Recipe, strict: bool = False, backend: str = "cpu"
+) -> nn.Module:
     """Return a copy of `model` whose Linear and Conv2d layers run on `recipe`'s datapath.
+
+    backend: who computes, by name (`kernels.BACKENDS`): "cpu", or "oracle", plain integers, slow.
 
     The original is untouched; weights are kept bit for bit (under a rule that moves codes: as codes
     of the update format), shared layers stay shared however the model refers to them, tied
@@ -56,7 +66,7 @@ def convert(model: nn.Module, recipe: Recipe, strict: bool = False) -> nn.Module
         logger.warning("layer %s stays on the vector unit", line)
     _refuse_ties(root, recipe)
     frozen = _start_zeros(root, recipe)
-    _map(root, recipe, tally)
+    _map(root, recipe, tally, backend)
     root.tally = tally  # type: ignore[assignment]
     root.frozen_tensors = frozen  # type: ignore[assignment]
     return root
@@ -73,15 +83,14 @@ def _check_model(model: nn.Module) -> None:
             raise ValueError(f"model must leave the attribute {name!r} to convert, got its own")
 
 
-def _mappable(module: nn.Module) -> bool:
-    """Exactly Linear, or Conv2d with zero padding, whose weight is a Parameter of its own.
-
-    Spectral or weight norm computes the weight from other tensors; such a layer stays as it is.
-    """
-    plain = type(module) is nn.Linear or (
-        type(module) is nn.Conv2d and module.padding_mode == "zeros"
-    )
-    return plain and isinstance(module._parameters.get("weight"), nn.Parameter)
+def _mapped_class(module: nn.Module) -> type[Mapped] | None:
+    """The class that `module` becomes, None where it stays as it is."""
+    place = LAYERS.get(type(module))
+    if place is None:
+        return None
+    home, _, name = place.partition(":")
+    found: type[Mapped] = getattr(import_module(home, __package__), name)
+    return found if found.maps(module) else None
 
 
 def _walk(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -100,7 +109,7 @@ def _unmapped(root: nn.Module) -> Iterator[str]:
     """
     seen: set[int] = set()
     for name, module in _walk(root):
-        if id(module) in seen or _mappable(module) or isinstance(module, (*_VECTOR, Mapped)):
+        if id(module) in seen or _mapped_class(module) or isinstance(module, (*_VECTOR, Mapped)):
             continue
         seen.add(id(module))
         own = any(True for _ in module.parameters(recurse=False))
@@ -108,7 +117,7 @@ def _unmapped(root: nn.Module) -> Iterator[str]:
             yield f"{name or '(root)'} ({type(module).__name__})"
 
 
-def _map(root: nn.Module, recipe: Recipe, tally: Tally) -> None:
+def _map(root: nn.Module, recipe: Recipe, tally: Tally, backend: str) -> None:
     """Turn mappable layers into mapped ones where they stand.
 
     The object stays the same and only its class changes, so that hooks, flags and every reference
@@ -119,11 +128,11 @@ def _map(root: nn.Module, recipe: Recipe, tally: Tally) -> None:
             # Its fused inference path reads the weights of linear1 and linear2 past their forward;
             # torch itself leaves that path where this attribute is 0.
             module.activation_relu_or_gelu = 0
-        if _mappable(module):
-            kind: type[Linear] | type[Conv2d] = Linear if isinstance(module, nn.Linear) else Conv2d
-            module.__class__ = kind
+        found = _mapped_class(module)
+        if found is not None:
+            module.__class__ = found
             assert isinstance(module, Mapped)
-            module.attach(recipe, tally, name or "root")
+            module.attach(recipe, tally, name or "root", backend)
 
 
 def mapped_layers(root: nn.Module) -> list[Mapped]:
@@ -141,7 +150,7 @@ def _refuse_ties(root: nn.Module, recipe: Recipe) -> None:
             full = f"{name}.{own}" if name else own
             users.setdefault(id(parameter), []).append((full, module))
     for sharing in users.values():
-        if len(sharing) > 1 and any(_mappable(module) for _, module in sharing):
+        if len(sharing) > 1 and any(_mapped_class(module) for _, module in sharing):
             names = " and ".join(name for name, _ in sharing)
             raise ValueError(f"weights must not be tied under {recipe.optimiser}, got {names}")
 

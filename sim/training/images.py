@@ -1,36 +1,19 @@
 """Images of codes as the matrices that a convolution multiplies, read where they lie."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-from ...kernels import Gathered, Pattern, Place, with_code
+from ...kernels import Matrix, Pattern, Place
+from ...kernels.backends import Backend
 from ...lns.array import CodeArray
 
-Codes = npt.NDArray[Any]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 Pair = tuple[int, int]
 Shape = tuple[Pair, Pair, Pair]  # kernel, stride, dilation
 Places = npt.NDArray[np.int64]
-Array = npt.NDArray[np.float32]
-
-
-def padded(code: Codes, pads: Pads) -> Codes:
-    """Return codes (N, C, H, W), contiguous, with zero codes added; a negative pad crops."""
-    (top, bottom), (left, right) = pads
-    height, width = code.shape[2:]
-    code = code[
-        :, :, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)
-    ]
-    top, bottom, left, right = (max(side, 0) for side in (top, bottom, left, right))
-    if not (top or bottom or left or right):
-        return np.ascontiguousarray(code)
-    n, c, height, width = code.shape
-    wide = np.zeros((n, c, top + height + bottom, left + width + right), code.dtype)
-    wide[:, :, top : top + height, left : left + width] = code
-    return wide
 
 
 @lru_cache(maxsize=64)
@@ -70,39 +53,21 @@ def _channel_pattern(sizes: tuple[int, ...], count: int) -> Pattern:
     return Pattern(rows, positions(n, c * plane, (height, width), width, 1))
 
 
-def patches(code: Codes, array: CodeArray, shape: Shape, first: int, count: int) -> Gathered:
-    """The matrix (N * OH * OW, count * KH * KW) of padded codes (N, C, H, W), from channel `first`.
-
-    array: the codes' format and scale.
-    """
-    pattern = _patch_pattern(code.shape, shape, count)
-    return Gathered.of(with_code(array, code), pattern.shifted(first * _plane(code.shape)))
+def patches(backend: Backend, wide: CodeArray, shape: Shape, first: int, count: int) -> Matrix:
+    """The matrix (N * OH * OW, count * KH * KW) of padded codes, from channel `first`."""
+    pattern = _patch_pattern(wide.shape, shape, count)
+    return backend.patches(wide, pattern.shifted(first * _plane(wide.shape)))
 
 
-def channels(array: CodeArray, first: int, count: int) -> Gathered:
+def channels(backend: Backend, codes: CodeArray, first: int, count: int) -> Matrix:
     """The matrix (count, N * H * W) of codes (N, C, H, W), from channel `first`."""
-    pattern = _channel_pattern(array.shape, count)
-    return Gathered.of(array, pattern.shifted(first * _plane(array.shape)))
+    pattern = _channel_pattern(codes.shape, count)
+    return backend.patches(codes, pattern.shifted(first * _plane(codes.shape)))
 
 
-def image_place(memory: Array, first: int, count: int) -> Place:
-    """Where (N * H * W, count) goes in images (N, C, H, W), from channel `first`."""
-    n, c, height, width = memory.shape
+def image_place(backend: Backend, images: Tensor, first: int, count: int) -> Place:
+    """Where (N * H * W, count) goes in images (N, C, H, W), contiguous, from channel `first`."""
+    n, c, height, width = images.shape
     rows = positions(n, c * height * width, (height, width), width, 1)
     columns = (first + np.arange(count)) * (height * width)
-    return Place(memory.reshape(-1), rows, columns, False)
-
-
-def spread(code: Codes, stride: Pair, extra: Pair) -> Codes:
-    """Return errors (N, C, OH, OW) with stride - 1 zero codes between and `extra` at the end."""
-    n, c, height, width = code.shape
-    if stride == (1, 1) and extra == (0, 0):
-        return code
-    wide = np.zeros(
-        (n, c, (height - 1) * stride[0] + 1 + extra[0], (width - 1) * stride[1] + 1 + extra[1]),
-        code.dtype,
-    )
-    wide[
-        :, :, : (height - 1) * stride[0] + 1 : stride[0], : (width - 1) * stride[1] + 1 : stride[1]
-    ] = code
-    return wide
+    return Place(backend.asarray(images).reshape(-1), rows, columns, False)

@@ -6,15 +6,18 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ...kernels import to_float32
 from ...lns.checks import require_kind
+from ...lns.format import FP32, Format
 from ..checks import require_positive
+from ..events.encode import encode_events
+from ..events.event import Events, add_events
+from ..events.update import update_events
 from ..recipes.recipe import Recipe
 from ..rules.coded import CodedTensor, trained_codes
 from ..rules.rule import named
 from .convert import mapped_layers
-from .linear import Mapped
-from .operands import encode_tensor
+from .mapped import Mapped
+from .operands import decoded, encode_tensor
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) -> Optimizer:
@@ -37,7 +40,7 @@ def make_optimiser(model: nn.Module, recipe: Recipe, lr: float | None = None) ->
     optimiser: Optimizer = named(rule.make)(model, recipe, rate)
     for group in optimiser.param_groups:
         group["initial_lr"] = group["lr"]
-    stored = [layer for layer in mapped_layers(model) if layer.recipe.update and not layer.coded]
+    stored = _stored(model)
     if stored:
         _store(stored)
         optimiser.register_step_post_hook(lambda *_: _store(stored))
@@ -53,6 +56,11 @@ def _count_step(optimiser: Optimizer, model: nn.Module, recipe: Recipe) -> None:
         layer.tally.add_update(recipe.optimiser, sum(elements), recipe.update, len(elements))
 
 
+def _stored(model: nn.Module) -> list[Mapped]:
+    """The layers whose floats are kept in an update format."""
+    return [layer for layer in mapped_layers(model) if layer.recipe.update and not layer.coded]
+
+
 @torch.no_grad()
 def _store(layers: Sequence[Mapped]) -> None:
     """Round the weights of mapped layers to their update formats, in place."""
@@ -60,13 +68,11 @@ def _store(layers: Sequence[Mapped]) -> None:
         fmt = layer.recipe.update
         assert fmt is not None
         for tensor in layer.parameters(recurse=False):
-            real = tensor.detach().numpy()
-            if not real.any():
+            if not bool(tensor.any()):
                 continue  # zero stays zero: a format without it would store its smallest magnitude
-            array = encode_tensor(
-                layer.tally, layer.layer_name, "update", "update", real, fmt, layer.recipe.scaling
-            )
-            tensor.copy_(torch.from_numpy(to_float32(array)))
+            place = layer.tally, layer.layer_name, "update", "update"
+            codes = encode_tensor(layer.backend, *place, tensor, fmt, layer.recipe.scaling)
+            tensor.copy_(decoded(layer.backend, codes))
 
 
 def set_lr_scale(optimiser: Optimizer, scale: float) -> None:
@@ -85,6 +91,31 @@ def updated_elements(optimiser: Optimizer) -> int:
     coded: Sequence[CodedTensor] = getattr(optimiser, "coded", ())
     delivered = sum(each.gradient.numel() for each in coded if each.gradient is not None)
     return delivered + sum(weight.numel() for weight in _moved(optimiser))
+
+
+def update_of_a_step(model: nn.Module, optimiser: Optimizer, recipe: Recipe) -> Events:
+    """Return the events of a step in which every weight of `optimiser` has a gradient.
+
+    They are those the step counts, known beforehand: what `make_optimiser` moves and stores.
+    """
+    rule, total = recipe.rule, Events()
+    coded: Sequence[CodedTensor] = getattr(optimiser, "coded", ())
+    own = {id(tensor.code) for tensor in coded}
+    floats = [w for group in optimiser.param_groups for w in group["params"] if id(w) not in own]
+    sizes: dict[Format | None, list[int]] = {}
+    for tensor in coded:
+        sizes.setdefault(tensor.fmt, []).append(tensor.code.numel())
+    moves = [(rule.name, fmt, elements) for fmt, elements in sizes.items()]
+    name, fmt = ("madam", None) if coded else (rule.name, recipe.update)
+    moves.append((name, fmt, [weight.numel() for weight in floats]))
+    for name, fmt, elements in moves:
+        add_events(total, update_events(name, sum(elements), fmt, FP32, len(elements)))
+    for layer in _stored(model):
+        assert layer.recipe.update is not None
+        for weight in layer.parameters(recurse=False):
+            if weight.any() or not rule.multiplicative:  # else it stays zero and is not stored
+                add_events(total, encode_events(layer.recipe.update, weight.numel()))
+    return total
 
 
 def _moved(optimiser: Optimizer) -> list[torch.Tensor]:

@@ -1,7 +1,8 @@
 """Counts of what a run did: conversions by layer and role, accumulators by layer, events by phase.
 
 Layers hold a reference to one `Tally` and add to it while they work; nothing is estimated
-afterwards. `enabled = False` (evaluation) makes every add a no-op.
+afterwards. `enabled = False` (evaluation) makes every add a no-op. Events follow from shapes alone
+and can be modelled (cost/step.py); a run that takes them from there sets `count_events = False`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ class Tally:
 
     def __init__(self, phases: Sequence[str] = PHASES) -> None:
         self.enabled = True
+        self.count_events = True  #: False: conversions and accumulators are counted, no events
         self.phases = tuple(phases)  #: of the rule's steps
         self.on_gemm: Callable[[GemmRecord], None] | None = None  #: called by the GEMM, if set
         self.encodes: dict[tuple[str, str], list[int]] = {}
@@ -51,7 +53,7 @@ class Tally:
         self._added: dict[str, Events] = {phase: {} for phase in self.phases}
 
     def reset(self) -> None:
-        """Forget every count; `enabled` and `on_gemm` stay."""
+        """Forget every count; `enabled`, `count_events` and `on_gemm` stay."""
         self.encodes.clear()
         self.accumulators.clear()
         self._asked.clear()
@@ -69,7 +71,8 @@ class Tally:
     def _ask(self, phase: str, kind: Callable[..., Events], *arguments: Any) -> None:
         """Count the events that `kind` gives for the arguments once more."""
         asked = (require_choice("phase", phase, self.phases), kind, *arguments)
-        self._asked.setdefault(asked, [0])[0] += 1
+        if self.count_events:
+            self._asked.setdefault(asked, [0])[0] += 1
 
     def add_encode(
         self,

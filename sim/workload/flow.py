@@ -11,11 +11,49 @@ saved activations need no rule of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from .flow_parts import Made, Step, Use
 from .vector_ops import SHAPE_ONLY, STREAMING, TWO_PASSES
 from .workload import ARITHMETIC, Gemm, Tensor, VectorOp, Workload
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An operator's look at a tensor."""
+
+    tensor: int
+    shape: Shape
+    words: int  #: distinct elements it sees
+
+
+@dataclass(slots=True)
+class Made:
+    """A tensor: where it comes from and what is done with it."""
+
+    kind: str  #: "weight", "constant", "outside" or "made"
+    words: int
+    layer: str = ""
+    phase: str = "forward"
+    step: int = -1  #: the operator that made it
+    roles: dict[str, str] = field(default_factory=dict)  #: GEMM role -> layer of its first use
+    input_gradient: bool = False  #: a GEMM of phase "dx" reads it
+    late_gemm: bool = False  #: a GEMM of the backward pass reads a tensor of the forward pass
+    readers: int = 0  #: forward GEMMs of an activation, weight gradients of an error
+    far_words: int = 0  #: words to be written because somebody reads them from DRAM
+    mask_words: int = 0
+    late_words: int = 0  #: of these, read in the backward pass
+
+
+@dataclass(slots=True)
+class Step:
+    """An operator that computes."""
+
+    op: VectorOp | None
+    gemm: Gemm | None
+    made: list[int]
+    again: list[tuple[int, int]] = field(default_factory=list)  #: (tensor, words) read twice, near
 
 
 class Flow:
@@ -70,6 +108,7 @@ class Flow:
         for use, role in zip((a, b), roles, strict=True):
             tensor = self.tensors[use.tensor]
             tensor.roles.setdefault(role, layer)
+            tensor.readers += (role, phase) in (("activation", "forward"), ("error", "dw"))
             if tensor.kind == "constant":  # as an operand it has codes like any other
                 tensor.words = max(tensor.words, use.words)
             tensor.input_gradient |= phase == "dx"
@@ -279,6 +318,7 @@ class Flow:
                         far=made.kind == "outside",
                         stored=bool(made.far_words),
                         kept=made.late_gemm and role == "activation",
+                        readers=made.readers if role in ("activation", "error") else 1,
                     )
                 )
         return found

@@ -7,7 +7,7 @@ topology.py and onnx_graph.py from files, networks.py the published ones.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...lns.checks import require_choice, require_int
@@ -93,7 +93,9 @@ class Tensor:
 
     far: the vector unit's words are not made in this step (a network's input): they are read from
     DRAM. stored: the vector unit's words are written to DRAM for another reader in any case. kept:
-    the codes are read again in the backward pass, as saved activations.
+    the codes are read again in the backward pass, as saved activations. readers: layers that
+    take an activation or an error; the machine encodes it once for all, training in each of them
+    (runs/run_cost.py).
     """
 
     layer: str
@@ -103,6 +105,7 @@ class Tensor:
     far: bool = False
     stored: bool = False
     kept: bool = False
+    readers: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         require_choice("role", self.role, (*GEMM_ROLES, "gradient"))
@@ -153,14 +156,6 @@ class Workload:
     def of_phase(self, phase: str) -> Iterator[Gemm]:
         """Yield the GEMMs of a phase, in order."""
         return (gemm for gemm in self.gemms if gemm.phase == phase)
-
-    def merged(self) -> list[tuple[Gemm, int]]:
-        """Return each different GEMM, layers aside, with how often the step has it."""
-        times: dict[Gemm, int] = {}
-        for gemm in self.gemms:
-            key = replace(gemm, layer="", count=1)
-            times[key] = times.get(key, 0) + gemm.count
-        return list(times.items())
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a report says of the workload, as JSON values."""

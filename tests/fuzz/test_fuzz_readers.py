@@ -22,7 +22,8 @@ from lnsim.sim.cost.step import cost_step
 from lnsim.sim.data.datasets import parse_idx
 from lnsim.sim.events.event import Event
 from lnsim.sim.machine.machine import FOLDER, Machine, get_machine
-from lnsim.sim.prices.sources import ert_text, load_prices
+from lnsim.sim.prices.accelergy import ert_text
+from lnsim.sim.prices.sources import load_prices
 from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.page import write_outputs
@@ -251,7 +252,7 @@ def one_record(run: RunConfig, root: Path) -> dict[str, Any]:
     """The record of a run, made in this process."""
     from lnsim.sim.runs.train import train
 
-    record = json.loads(json.dumps(train(run)))
+    record = json.loads(json.dumps(train(run).to_json()))
     path = Folder(root).record_path(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))
@@ -272,7 +273,8 @@ def test_records(
     else:
         raw = data.draw(mutate.bytes_of(raw))
     folder.record_path(run).write_bytes(raw)
-    answer = attempt("read record", lambda: folder.finished(run))
+    plan = run.resolve()
+    answer = attempt("read record", lambda: folder.finished(run, plan))
     assert answer is not None, "a damaged record is no error"
     if answer.value is not None:
         from lnsim.sim.report.sweep_tables import csv_text, result_row, summarise, summary_row
@@ -289,8 +291,10 @@ def test_a_whole_record_is_taken(finished: tuple[Any, Folder, dict[str, Any]]) -
     config, folder, record = finished
     run = config.runs()[0]
     folder.record_path(run).write_text(json.dumps(record))
-    assert folder.finished(run) == record
-    write_outputs(folder.root, config, [record])
+    answer = folder.finished(run, run.resolve())
+    assert answer is not None
+    assert answer.to_json() == record
+    write_outputs(folder.root, config, [answer])
 
 
 # --- checkpoints --------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.step_files import write_step
 from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lnsim.sim.runs.record import failed_record
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.store import Folder, write_record
 from lnsim.sim.runs.sweep_config import SweepConfig, load_sweep
@@ -126,7 +127,7 @@ def test_resume_and_worker_meet_a_pickle(
     assert main(["train", *small, "--checkpoint", str(path), "--resume"]) == 2
     assert "checkpoint must be a file lnsim wrote" in capsys.readouterr().err
     record = run_one(RUN.as_dict(), tmp_path / "record.json", path)
-    assert record["status"] == "ok"
+    assert record.status == "ok"
     assert not mark.exists()
     assert not path.exists()
 
@@ -239,11 +240,11 @@ def test_links_in_an_energy_folder(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record, a checkpoint and any other file: the old one or the new one, and nothing beside."""
     record, state = tmp_path / "r.json", tmp_path / "c.pt"
-    write_record(record, {"a": 1})
+    write_record(record, failed_record(RUN, "a"))
     written_checkpoint(state)
     old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="JSON"):
-        write_record(record, {"a": float("nan")})
+        write_record(record, replace(failed_record(RUN, "a"), test_accuracy=float("nan")))
 
     def fail(*rest: Any, **named: Any) -> None:
         raise OSError(28, "No space left on device")

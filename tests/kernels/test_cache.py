@@ -6,8 +6,9 @@ from lnsim.kernels.cpu.runtime.cache import drop_stale
 
 
 def test_a_change_in_any_file_drops_the_cache(tmp_path: Path) -> None:
-    """Kept while the sources are the same; deleted when one changes; other files are left."""
-    helper = tmp_path / "helper.py"
+    """Kept while the sources are the same; deleted when one below changes; other files are left."""
+    helper = tmp_path / "cpu" / "helper.py"
+    helper.parent.mkdir()
     helper.write_text("a = 1")
     cache = tmp_path / "__pycache__"
     cache.mkdir()

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from lnsim.kernels import EncodeCounts, quantise, requantise_fast, to_float32
+from lnsim.kernels import EncodeCounts, decode, quantise, requantise
 from lnsim.kernels.cpu.codes.encoders import CHUNK, step_table
-from lnsim.lns.arith import requantise
+from lnsim.lns.arith import requantise as lns_requantise
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.checks import NonFiniteError
-from lnsim.lns.codec import decode, encode
+from lnsim.lns.codec import decode as lns_decode
+from lnsim.lns.codec import encode
 from lnsim.lns.float_codec import amax_offset
 from lnsim.lns.format import (
     BF16,
@@ -82,8 +83,10 @@ def edges(fmt: LNSFormat, rounding: str) -> np.ndarray:
 def float_edges(fmt: FloatFormat) -> np.ndarray:
     """Midpoints of neighbouring codes and their neighbours; what lies at and beyond the top."""
     codes = np.unique(np.linspace(0, fmt.max_code, 600).astype(np.int64))
-    value = decode(FloatArray(codes.astype(fmt.code_dtype), 0, fmt))
-    after = decode(FloatArray(np.minimum(codes + 1, fmt.max_code).astype(fmt.code_dtype), 0, fmt))
+    value = lns_decode(FloatArray(codes.astype(fmt.code_dtype), 0, fmt))
+    after = lns_decode(
+        FloatArray(np.minimum(codes + 1, fmt.max_code).astype(fmt.code_dtype), 0, fmt)
+    )
     middle = (value + after) / 2
     top = fmt.max_value
     above = np.array([top, top * (1 + 2.0 ** -(fmt.mantissa_bits + 2)), top * 1.5, np.inf])
@@ -269,7 +272,7 @@ def test_a_bucket_holds_one_threshold_at_most(gamma: int) -> None:
     [*LNS_FORMATS, FP16, BF16, FP8_E4M3, FP8_E5M2, FP8_E4M3FNUZ, FP4_E2M1, *INT_FORMATS],
     ids=lambda f: f.name,
 )
-def test_to_float32_rounds_the_value_once(fmt: Format, offset: int) -> None:
+def test_decode_rounds_the_value_once(fmt: Format, offset: int) -> None:
     """Every code (an odd stride above 12 bits): the float32 nearest to the value."""
     if isinstance(fmt, IntFormat):
         codes = np.arange(fmt.min_value, fmt.max_value + 1)
@@ -278,27 +281,27 @@ def test_to_float32_rounds_the_value_once(fmt: Format, offset: int) -> None:
     kind = {LNSFormat: LNSArray, FloatFormat: FloatArray, IntFormat: IntArray}[type(fmt)]
     array = kind(codes.astype(fmt.code_dtype), offset, fmt)
     with np.errstate(over="ignore", under="ignore"):
-        wanted = decode(array).astype(np.float32)
-    inside = np.isfinite(wanted) | ~np.isfinite(decode(array))
-    got = to_float32(kind(array.code[inside], offset, fmt))
+        wanted = lns_decode(array).astype(np.float32)
+    inside = np.isfinite(wanted) | ~np.isfinite(lns_decode(array))
+    got = decode(kind(array.code[inside], offset, fmt))
     np.testing.assert_array_equal(got, wanted[inside])
     if not inside.all():
         index = int((~inside).argmax())
         with pytest.raises(
             OverflowError, match=rf"float32's range, got more at index \({index},\)"
         ):
-            to_float32(array)
+            decode(array)
 
 
-def test_to_float32_takes_a_scale_per_column_and_fp32() -> None:
+def test_decode_takes_a_scale_per_column_and_fp32() -> None:
     """Offsets by column, and the one format without a table."""
     rng = np.random.default_rng(11)
     code = rng.integers(0, 256, (5, 3)).astype(np.uint8)
     array = LNSArray(code, np.array([0, -8, 24], np.int32), LNS8)
-    np.testing.assert_array_equal(to_float32(array), decode(array).astype(np.float32))
+    np.testing.assert_array_equal(decode(array), lns_decode(array).astype(np.float32))
     single = rng.standard_normal((4, 4)).astype(np.float32)
-    np.testing.assert_array_equal(to_float32(FloatArray(single.view(np.uint32), 0, FP32)), single)
-    scaled = to_float32(FloatArray(single.view(np.uint32), -3, FP32))
+    np.testing.assert_array_equal(decode(FloatArray(single.view(np.uint32), 0, FP32)), single)
+    scaled = decode(FloatArray(single.view(np.uint32), -3, FP32))
     np.testing.assert_array_equal(scaled, single / 8)
 
 
@@ -321,14 +324,14 @@ def test_requantise_equals_the_oracle(
     old, new = (LNSFormat(bits, 2**octave, zero) for bits, octave, zero in (source, target))
     codes = np.arange(0, 1 << old.bits, max(1, (1 << old.bits) // 256) | 1)
     array = LNSArray(codes.astype(old.code_dtype), offset, old)
-    got, counts = requantise_fast(array, new, new_offset)
+    got, counts = requantise(array, new, new_offset)
     wanted = [requantise_one(int(c), offset, old, new, int(got.offset)) for c in codes]
     np.testing.assert_array_equal(got.code, wanted)
     assert counts.elements == codes.size
     if new_offset is None:
         assert counts.saturated == 0
         assert got.offset % new.gamma == 0
-        tighter, lost = requantise_fast(array, new, got.offset - new.gamma)
+        tighter, lost = requantise(array, new, got.offset - new.gamma)
         assert lost.saturated > 0
         assert tighter.fmt == new
 
@@ -343,7 +346,7 @@ def test_requantise_of_any_size(size: int, several: bool, zero: bool) -> None:
     code = rng.integers(0, 1 << old.bits, size).astype(old.code_dtype)
     code[::5] &= 1 << 11  # zeros, or the smallest magnitudes
     offset = rng.integers(-900, 700, size).astype(np.int32) if several else -100
-    got, counts = requantise_fast(LNSArray(code, offset, old), new, -24)
+    got, counts = requantise(LNSArray(code, offset, old), new, -24)
     offsets = np.broadcast_to(offset, size).tolist()
     pairs = list(zip(code.tolist(), offsets, strict=True))
     wanted = [requantise_one(c, o, old, new, -24) for c, o in pairs]
@@ -361,9 +364,9 @@ def test_requantise_takes_a_scale_per_row() -> None:
     rng = np.random.default_rng(12)
     code = rng.integers(0, 1 << 16, (3, 50)).astype(np.uint16)
     rows = np.array([[0], [-4096], [6000]], np.int32)
-    got, counts = requantise_fast(LNSArray(code, rows, LNS16_UPDATE), LNS8, 0)
+    got, counts = requantise(LNSArray(code, rows, LNS16_UPDATE), LNS8, 0)
     parts = [
-        requantise_fast(LNSArray(code[i], int(rows[i, 0]), LNS16_UPDATE), LNS8, 0) for i in range(3)
+        requantise(LNSArray(code[i], int(rows[i, 0]), LNS16_UPDATE), LNS8, 0) for i in range(3)
     ]
     np.testing.assert_array_equal(got.code, np.stack([part[0].code for part in parts]))
     assert counts == parts[0][1] + parts[1][1] + parts[2][1]
@@ -386,8 +389,8 @@ def test_requantise_between_scales_per_channel(data: st.DataObject) -> None:
     scales = [data.draw(hnp.arrays(np.int32, data.draw(shapes), elements=steps)) for _ in range(2)]
     before, after = (int(scale) if scale.ndim == 0 else scale for scale in scales)
     array = LNSArray(code, before, old)
-    got, counts = requantise_fast(array, new, after)
-    assert_same(got, requantise(array, new, after))
+    got, counts = requantise(array, new, after)
+    assert_same(got, lns_requantise(array, new, after))
     whole = [np.broadcast_to(scale, code.shape).tolist() for scale in scales]
     wanted = [
         [
@@ -401,14 +404,14 @@ def test_requantise_between_scales_per_channel(data: st.DataObject) -> None:
     for i in range(rows):
         for j in range(columns):
             one = LNSArray(code[i, j].reshape(1), whole[0][i][j], old)
-            alone = alone + requantise_fast(one, new, whole[1][i][j])[1]
+            alone = alone + requantise(one, new, whole[1][i][j])[1]
     assert counts == alone
 
 
 def test_requantise_counts_what_it_loses() -> None:
     """A narrower range saturates above and flushes below; zeros do neither."""
     array = LNSArray(np.array([0, 1, 64, 127, 255], np.uint8), 0, LNS8)
-    got, counts = requantise_fast(array, LNSFormat(5, 8), 50)
+    got, counts = requantise(array, LNSFormat(5, 8), 50)
     np.testing.assert_array_equal(got.code, [0, 0, 14, 31, 63])
     assert counts == EncodeCounts(5, 2, 1)
 
@@ -419,11 +422,11 @@ def test_the_smallest_float32_powers(gamma: int) -> None:
     next step above it to the smallest subnormal; and beside 2^128 the last finite one."""
     fmt = LNSFormat(4, gamma, zero=False)
     steps = np.arange(3, dtype=np.uint8)
-    low = to_float32(LNSArray(steps, -150 * gamma - 1, fmt))
+    low = decode(LNSArray(steps, -150 * gamma - 1, fmt))
     smallest = np.float32(2.0**-149)
     np.testing.assert_array_equal(low, np.array([0, 0, smallest], np.float32))
-    high = to_float32(LNSArray(steps[:2], 128 * gamma - 2, fmt))
+    high = decode(LNSArray(steps[:2], 128 * gamma - 2, fmt))
     below = [2.0 ** (128 - (2 - i) / gamma) for i in range(2)]
     np.testing.assert_array_equal(high, np.array(below, np.float32))
     with pytest.raises(OverflowError):
-        to_float32(LNSArray(steps, 128 * gamma - 2, fmt))
+        decode(LNSArray(steps, 128 * gamma - 2, fmt))

@@ -28,11 +28,13 @@ from lnsim.kernels.cpu import backend as cpu
 from lnsim.kernels.cpu.backend import wide_product
 from lnsim.kernels.cpu.gemm import bins, product, slab
 from lnsim.kernels.cpu.gemm.bounds import largest_of
-from lnsim.kernels.cpu.gemm.gather import ALONG_K, ALONG_ROWS
 from lnsim.kernels.cpu.gemm.tables import term_table
+from lnsim.kernels.cpu.ir.add_terms import move, peak
 from lnsim.kernels.cpu.ir.emit import START_BITS
+from lnsim.kernels.cpu.ir.pack_words import reach
+from lnsim.kernels.cpu.ir.tasks import for_each
 from lnsim.kernels.cpu.runtime.threads import tasks
-from lnsim.kernels.cpu.runtime.which import for_each, move, peak, reach
+from lnsim.kernels.operands import ALONG_K, ALONG_ROWS
 from lnsim.lns import encode
 from lnsim.lns.array import FloatArray, IntArray, LNSArray
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
@@ -869,60 +871,6 @@ def test_the_quick_encoder_leaves_subnormals_to_the_general_one(
             assert counts.elements == size
 
 
-PLAIN_SCRIPT = """
-import numpy as np
-from lnsim.kernels import Gathered, matmul_counted, matmul_real, quantise, to_float32
-from lnsim.kernels.cpu.gemm import product
-from lnsim.kernels.cpu.runtime import which
-from lnsim.lns.array import LNSArray
-from lnsim.lns.codec import encode
-from lnsim.lns.datapath import Accumulator, Antilog, Datapath
-from lnsim.lns.format import LNS8, LNSFormat
-assert which.PLAIN
-rng = np.random.default_rng(0)
-tested = 0
-for fmt in (LNS8, LNSFormat(6, 1), LNSFormat(6, 2), LNSFormat(7, 16)):
-    for accumulator in (
-        Accumulator(), Accumulator(bits=14, guard=0), Accumulator(bits=14, guard=1, lanes=3),
-        Accumulator(rounding="toward_zero", overflow="wrap", bits=14, guard=0),
-        Accumulator(lanes=40, bits=16, guard=0), Accumulator(style="bins", guard=0),
-    ):
-        datapath = Datapath(Antilog(1 if fmt.gamma == 1 else 2), accumulator)
-        for shape in ((5, 37, 9), (20, 16, 3)):
-            m, k, n = shape
-            codes = [rng.integers(0, 1 << fmt.bits, size) for size in ((k, m), (k, n))]
-            a, b = (LNSArray(code.astype(fmt.code_dtype), 0, fmt) for code in codes)
-            got = matmul_counted(a.T, b, datapath)
-            wanted = matmul_counted(a.T, b, datapath, "oracle")
-            assert (got[0] == wanted[0]).all() and got[1] == wanted[1], (fmt, datapath)
-            tested += 1
-whole = LNSArray(rng.integers(0, 256, 500).astype(np.uint8), 0, LNS8)
-row_at, k_at = np.arange(70) // 7 * 20 + np.arange(70) % 7, np.arange(40) // 3 * 11
-gathered = Gathered(whole, row_at, k_at + np.arange(40) % 3)
-b = LNSArray(rng.integers(0, 256, (40, 33)).astype(np.uint8), 0, LNS8)
-for rule in (Accumulator(), Accumulator(style="bins")):
-    pair = gathered, b, Datapath(accumulator=rule)
-    assert (matmul_counted(*pair)[0] == matmul_counted(*pair, "oracle")[0]).all()
-    tested += 1
-x = rng.standard_normal(1000).astype(np.float32)
-codes = quantise(x, LNS8)[0]
-assert (codes.code == encode(x, LNS8).code).all()
-assert np.isfinite(to_float32(codes)).all()
-product.cut_tasks = lambda *_: (64, 3)  # in parts of k, and in pieces for packing
-row_at, k_at = np.arange(20) * 1500, np.arange(1100) * 5 // 4
-whole = LNSArray(rng.integers(0, 256, 30_000).astype(np.uint8), 0, LNS8)
-b = LNSArray(rng.integers(0, 256, (1100, 9)).astype(np.uint8), 0, LNS8)
-a = Gathered(whole, row_at, k_at)
-for rule in (Accumulator(), Accumulator(guard=0), Accumulator(bits=40)):
-    for pair in ((a, b), (b.T, a.T)):
-        wanted = matmul_counted(*pair, Datapath(accumulator=rule), "oracle")
-        got = matmul_counted(*pair, Datapath(accumulator=rule))
-        assert (got[0] == wanted[0]).all() and got[1] == wanted[1], rule
-        tested += 1
-print("plain", tested)
-"""
-
-
 def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own."""
     return subprocess.run(
@@ -935,20 +883,13 @@ def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_kernels_without_intrinsics_give_the_same_bits() -> None:
-    """LNSIM_PLAIN=1: formats, styles, roundings and groupings equal the oracle."""
-    done = run_script(PLAIN_SCRIPT, LNSIM_PLAIN="1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "plain 56\n"
-
-
 MESSAGE = "lnsim: compiling kernels for this machine, once (up to half a minute)\n"
 DECODE = """
 import numpy as np
-from lnsim.kernels import to_float32
+from lnsim.kernels import decode
 from lnsim.lns.array import LNSArray
 from lnsim.lns.format import LNS8
-to_float32(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
+decode(LNSArray(np.zeros(3, np.uint8), 0, LNS8))
 """
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lnsim.lns import FP8_E4M3, INT8, LNS8, LNSArray, LNSFormat, NonFiniteError, decode, encode
-from lnsim.lns.codec import floor_steps
+from lnsim.lns.log_codec import floor_steps
 from lnsim.lns.oracle import decode_one, encode_one
 from lnsim.lns.testing import DOUBLES, NEAR_OFFSETS, SINGLES, float_values, lns_arrays, lns_formats
 from lnsim.lns.thresholds import _pow2_bounds, pow2_fixed, thresholds

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from lnsim.kernels import quantise, requantise_fast, to_float32
+from lnsim import kernels
+from lnsim.kernels import quantise
 from lnsim.lns import (
     FORMATS,
     FloatArray,
@@ -244,7 +245,7 @@ def test_requantisation(fmt: LNSFormat) -> None:
             settled = int(got.offset)
             wanted = [requantise_one(c, offset, fmt, target, settled) for c in x.code.tolist()]
             assert_same(got.code, wanted, (target, offset, new))
-            fast, _ = requantise_fast(x, target, new)
+            fast, _ = kernels.requantise(x, target, new)
             assert_same(fast.code, wanted, (target, offset, new))
             assert fast.offset == settled
 
@@ -325,7 +326,7 @@ def test_decoding_and_back(fmt: LNSFormat) -> None:
             assert_same(encode(value, fmt, offset, rounding).code, canonical, (offset, rounding))
         normal = x[np.abs(parts(x)[1] + offset) < 126 * fmt.gamma]
         single = [nearest_single(c, offset, fmt) for c in normal.code.tolist()]
-        assert_same(to_float32(normal), np.array(single, np.float32), offset)
+        assert_same(kernels.decode(normal), np.array(single, np.float32), offset)
 
 
 def nearest_single(code: int, offset: int, fmt: LNSFormat) -> float:

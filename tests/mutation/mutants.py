@@ -35,27 +35,27 @@ MUTANTS = (
         "floors of powers with their last bit stuck",
     ),
     Mutant(
-        "lns/codec.py", "return -((fmt.max_exponent - largest_step) // fmt.gamma) * fmt.gamma",
+        "lns/log_codec.py", "return -((fmt.max_exponent - largest_step) // fmt.gamma) * fmt.gamma",
         "return -((fmt.max_exponent - largest_step) // fmt.gamma - 1) * fmt.gamma", _CODEC,
         "a default scale an octave too large",
     ),
     Mutant(
-        "lns/codec.py", "gone = zero | (e < fmt.min_exponent) if fmt.zero else zero",
+        "lns/log_codec.py", "gone = zero | (e < fmt.min_exponent) if fmt.zero else zero",
         "gone = zero | (e < 0) if fmt.zero else zero", _CODEC,
         "e = 0 kept as a magnitude beside zero",
     ),
     Mutant(
-        "lns/codec.py", "return (fine + draws) >> random_bits",
+        "lns/log_codec.py", "return (fine + draws) >> random_bits",
         "return (fine + draws + 1) >> random_bits", _CODEC,
         "stochastic rounding with one draw too many that rounds up",
     ),
     Mutant(
-        "lns/codec.py", "return steps + (tie & (odd == 1)), offset",
+        "lns/log_codec.py", "return steps + (tie & (odd == 1)), offset",
         "return steps + (tie & (odd == 0)), offset", _CODEC,
         "the tie of gamma = 1 goes to the odd exponent",
     ),
     Mutant(
-        "lns/codec.py", "np.array([float((n + 1) >> 1) for n in doubled])",
+        "lns/log_codec.py", "np.array([float((n + 1) >> 1) for n in doubled])",
         "np.array([float(n >> 1) for n in doubled])", _CODEC,
         "decoded significands cut instead of rounded",
     ),
@@ -132,13 +132,13 @@ MUTANTS = (
         "a value on a threshold takes the next step",
     ),
     Mutant(
-        "kernels/cpu/codes/encode32.py", "builder.icmp_signed(\">\", frac, limit)",
+        "kernels/cpu/ir/elementwise.py", "builder.icmp_signed(\">\", frac, limit)",
         "builder.icmp_signed(\">=\", frac, limit)", _ENCODER,
         "the 32-bit encoder takes the next step on a threshold",
     ),
     Mutant(
-        "kernels/cpu/codes/encode32.py", "held = builder.select(negative, _constant(0), held)",
-        "held = builder.select(negative, _constant(1), held)", _ENCODER,
+        "kernels/cpu/ir/elementwise.py", "held = builder.select(negative, _number(0), held)",
+        "held = builder.select(negative, _number(1), held)", _ENCODER,
         "too small a value without zero becomes e = 1",
     ),
     Mutant(
@@ -191,7 +191,7 @@ MUTANTS = (
         "every carry takes one from a sum",
     ),
     Mutant(
-        "kernels/cpu/ir/pack_words.py", "_SIZE = 0x7FFFFFFF", "_SIZE = 0xFFFFFFFF", _in("kernels/tile"),
+        "kernels/cpu/ir/pack_words.py", "_I32(SIZE)", "_I32(0xFFFFFFFF)", _in("kernels/tile"),
         "negative factors shorten a reach",
     ),
     Mutant(
@@ -204,7 +204,7 @@ MUTANTS = (
         "bins are taken to have room that they have not",
     ),
     Mutant(
-        "kernels/cpu/gemm/weights.py", "rest // (mac.gamma // mac.entries)", "rest % mac.entries", _FAST,
+        "kernels/cpu/gemm/bins.py", "rest // (mac.gamma // mac.entries)", "rest % mac.entries", _FAST,
         "a weighted term takes another bin's constant",
     ),
     Mutant(
@@ -229,13 +229,13 @@ MUTANTS = (
         "bins meet each other's constants",
     ),
     Mutant(
-        "kernels/cpu/gemm/folds.py", "return ((-magnitude if negative else magnitude) << left) >> right",
+        "kernels/cpu/gemm/wide.py", "return ((-magnitude if negative else magnitude) << left) >> right",
         "shifted = (magnitude << left) >> right\n    return -shifted if negative else shifted",
         _LNS,
         "the general kernel rounds towards zero where it should floor",
     ),
     Mutant(
-        "kernels/cpu/gemm/folds.py", "return min(max(total, -half), half - 1)",
+        "kernels/cpu/gemm/wide.py", "return min(max(total, -half), half - 1)",
         "return min(max(total, 1 - half), half - 1)", _LNS,
         "the general kernel's lowest accumulator is missing",
     ),
@@ -319,12 +319,12 @@ MUTANTS = (
         "a packing task reads the codes of the first products",
     ),
     Mutant(
-        "kernels/cpu/gemm/spans.py", "return runs[first:last] if reading[0] == ALONG_K else runs",
-        "return runs", _in("kernels/tile"),
+        "kernels/cpu/gemm/packing.py", "runs[first:last] if reading[0] == ALONG_K else runs",
+        "runs", _in("kernels/tile"),
         "a piece of k is read in the runs of the first one",
     ),
     Mutant(
-        "kernels/cpu/gemm/gather.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
+        "kernels/operands.py", "ends = self._ends[0] + by, self._ends[1] + by", "ends = self._ends",
         _in("kernels/tile"),
         "a shifted pattern is thought to lie where it was",
     ),

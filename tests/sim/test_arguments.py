@@ -14,7 +14,9 @@ from lnsim.sim import (
     Linear,
     LNSMadam,
     Madam,
+    PriceTable,
     Workload,
+    compare,
     convert,
     cost_step,
     gemm_cost,
@@ -22,8 +24,11 @@ from lnsim.sim import (
     get_recipe,
     lns_recipe,
     make_optimiser,
+    price_step,
     trace_step,
 )
+from lnsim.sim.data.datasets import load_data
+from lnsim.sim.workload.networks import network_workload
 from torch import nn
 
 RECIPE = lns_recipe(optimiser="adamw")
@@ -156,6 +161,24 @@ CASES: list[tuple[Callable[[], Any], type[Exception], str]] = [
      "machine must be of type Machine, got str"),
     (lambda: cost_step(step(), get_machine("edge-16"), "lns8"), TypeError,
      "recipe must be of type Recipe, got str"),
+    (lambda: price_step(step(), PriceTable.default()), TypeError,
+     "cost must be of type StepCost, got Workload"),
+    (lambda: price_step(cost_step(step(), get_machine("edge-16"), RECIPE), "45 nm"), TypeError,
+     "table must be of type PriceTable, got str"),
+    (lambda: compare(3, 4, PriceTable.default()), TypeError,
+     "this must be of type StepEnergy, got int"),
+    (lambda: get_recipe("fp9"), ValueError, "format must be one of bf16, eEgG, fp16, fp32, "
+     "fp32-madam, fp8, fp8-fixed, fp8-no-master, int8, lns, lns8, mxfp4, mxfp6-e2m3, mxfp6-e3m2, "
+     "mxfp8-e4m3, mxfp8-e5m2, mxint8, got 'fp9'; did you mean fp8?"),
+    (lambda: get_machine("edge16"), ValueError, "machine must be one of edge-16, lns-madam-like, "
+     "tpu-128, got 'edge16'; did you mean edge-16?"),
+    (lambda: lns_recipe(optimiser="adam_w"), ValueError, "optimiser must be one of adamw, "
+     "integer-madam, lns-madam, madam, sgd, got 'adam_w'; did you mean adamw?"),
+    (lambda: load_data("mnits"), ValueError, "data must be one of cifar10, digits, fashion-mnist, "
+     "mnist, got 'mnits'; did you mean mnist?"),
+    (lambda: network_workload("bert_base"), ValueError, "model must be one of bert-base, "
+     "bert-large, cnn, gpt-1.7b, mlp, resnet18-cifar, resnet18-imagenet, resnet50, got 'bert_base'"
+     "; did you mean bert-base?"),
     (lambda: Workload("x", 3, ()), TypeError, "gemms must be a tuple of Gemm values, got int"),
     (lambda: Workload("x", step().gemms, (3,)), TypeError,
      "tensors must be a tuple of Tensor values, got int"),

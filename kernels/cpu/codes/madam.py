@@ -10,11 +10,11 @@ import numpy.typing as npt
 from numba import njit
 
 from ....lns.checks import require_int
-from ..ir.elementwise import LANES, add_lanes, move_strips
-from ..runtime.cache import PLAIN
+from ..ir.elementwise import add_lanes, move_strips
+from ..ir.emit import LANES
+from ..ir.tasks import for_each
 from ..runtime.inner import inner
 from ..runtime.threads import tasks
-from ..runtime.which import for_each
 from .encode32 import INFINITE, largest32
 
 _CHUNK = 1 << 12  # elements per task
@@ -23,25 +23,12 @@ _NUMBERS = int, float, np.floating
 _MOST = 3e38  # below the largest float32
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _move_loop(code, gradient, v, scalars, exponent_bits, first, counts):  # type: ignore[no-untyped-def]
-    """`strips.move_strips` of the elements from `first` on, one after the other."""
-    beta2, rest, correction, bound, factor = scalars
-    top, span = (1 << exponent_bits) - 1, np.float32(1 << exponent_bits)
-    for i in range(first, code.size):
-        g = gradient[i]
-        moment = beta2 * v[i] + rest * g * g
-        v[i] = moment
-        root = np.sqrt(moment / correction)
-        u = np.float32(0) if root == 0 and g == 0 else g / root
-        u = min(max(u, -bound), bound)
-        move = np.int64(min(max(np.rint(factor * u), -span), span))
-        sign = np.int64(code[i]) >> exponent_bits
-        e = (code[i] & top) - (-move if sign else move)
-        code[i] = min(max(e, 0), top) | sign << exponent_bits
-        counts[0] += moment == 0 and g == 0
-        counts[1] += e > top
-        counts[2] += e < 0
+@inner
+def _move_strips(code, gradient, v, first, count, scalars, exponent_bits, used, counts):  # type: ignore[no-untyped-def]
+    """`move_strips`; of every strip the first `used` elements are counted."""
+    lanes = np.zeros(3 * LANES, np.int32)
+    move_strips(code, gradient, v, first, scalars, np.int32(exponent_bits), count, lanes)
+    add_lanes(lanes, used, counts)
 
 
 @inner
@@ -49,14 +36,20 @@ def _move_task(task, code, gradient, v, scalars, exponent_bits, counts):  # type
     """The elements of one task; counts[task]: undefined, above, below."""
     first = task * _CHUNK
     last = min(code.size, first + _CHUNK)
-    done = first
-    if not PLAIN:
-        whole = (last - first) // LANES * LANES
-        lanes = np.zeros(3 * LANES, np.int32)
-        move_strips(code, gradient, v, first, scalars, np.int32(exponent_bits), whole, lanes)
-        done = first + whole
-        add_lanes(lanes, counts[task])
-    _move_loop(code[:last], gradient, v, scalars, exponent_bits, done, counts[task])
+    rest = (last - first) % LANES
+    whole = last - first - rest
+    if whole:
+        _move_strips(code, gradient, v, first, whole, scalars, exponent_bits, LANES, counts[task])
+    if rest:
+        at = last - rest
+        codes = np.zeros(LANES, np.int32)
+        gradients, moments = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+        codes[:rest], gradients[:rest] = code[at:last], gradient[at:last]
+        moments[:rest] = v[at:last]
+        _move_strips(
+            codes, gradients, moments, 0, LANES, scalars, exponent_bits, rest, counts[task]
+        )
+        code[at:last], v[at:last] = codes[:rest], moments[:rest]
 
 
 @njit(cache=True, nogil=True)
@@ -110,15 +103,7 @@ def move_codes(
     beta2: float = 0.999,
     g_bound: float = 10.0,
 ) -> tuple[int, int, int] | None:
-    """One step of integer Madam on `code` and `v`, in place; C-contiguous, of one shape.
-
-    code: LNS codes without zero, `sign << E | e`; step counts from 1. Returns how many elements had
-    the undefined direction 0/0, passed the top exponent and passed the lowest (both are clamped);
-    None, with nothing written, if the gradient is not finite everywhere. Raises TypeError for
-    arrays of another dtype, ValueError for other shapes and layouts, memory that cannot be written,
-    and numbers out of range: step below 1, exponent_bits outside 2..15, beta2 outside 0..1, g_bound
-    not above 0, lr_factor negative, either beyond float32.
-    """
+    """`kernels.codes.move_codes`."""
     _check_arrays(code, gradient, v)
     require_int("step", step, 1, 1 << 53)
     require_int("exponent_bits", exponent_bits, 2, 15)

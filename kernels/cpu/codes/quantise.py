@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -12,11 +11,13 @@ import numpy.typing as npt
 
 from ....lns.array import FloatArray, IntArray, LNSArray, Offset
 from ....lns.checks import NonFiniteError, as_array, require_choice, require_int
-from ....lns.codec import ROUNDINGS, default_offset, floor_steps, require_unused, split_float
+from ....lns.codec import ROUNDINGS, require_unused
 from ....lns.float_codec import amax_offset, magnitude_codes, nan_code, overflow_code
 from ....lns.float_codec import encode_float as lns_encode_float
 from ....lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from ....lns.log_codec import default_offset, floor_steps, split_float
 from ....lns.thresholds import thresholds
+from ...backends import EncodeCounts
 from ..runtime.threads import parallel, tasks
 from . import encode32
 from .encoders import CHUNK, encode_float, encode_int, encode_log, largest_magnitude, step_table
@@ -25,23 +26,6 @@ _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _FORMATS = LNSFormat, FloatFormat, IntFormat
 _GRAIN = 16 * CHUNK  # elements that make a thread worth waking
 _FLOAT, _INT = Struct("f"), Struct("i")  # of one size: a float32 from its bits
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeCounts:
-    """What an encoding did to its elements."""
-
-    elements: int
-    saturated: int  #: finite inputs beyond the top code: clipped, or turned to infinity
-    underflowed: int  #: nonzero inputs that became zero (zero=False: that went below e = 0)
-
-    def __add__(self, other: "EncodeCounts") -> "EncodeCounts":
-        """Counts of both together."""
-        return EncodeCounts(
-            self.elements + other.elements,
-            self.saturated + other.saturated,
-            self.underflowed + other.underflowed,
-        )
 
 
 def quantise(
@@ -53,14 +37,7 @@ def quantise(
     scaling: str = "none",
     random_bits: int = 8,
 ) -> tuple[Any, EncodeCounts]:
-    """Return (`lns.encode(x, fmt, offset, rounding, generator, random_bits)`, its counts).
-
-    x: float32 or float64, any shape; C-contiguous is fastest. scaling "amax" (float and integer
-    formats, no offset given): the offset is `lns.amax_offset`, the smallest power of two for which
-    nothing saturates; "none": `offset`, or `lns.encode`'s default. Raises what `lns.encode`
-    raises: NonFiniteError for a NaN or infinity in an LNS or integer format (and wherever a scale
-    is sought), ValueError and TypeError for other arguments.
-    """
+    """`kernels.codes.quantise`."""
     x = as_array("x", x)
     _check_arguments(x, fmt, offset, scaling)
     if rounding != "stochastic":

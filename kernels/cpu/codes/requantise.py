@@ -1,4 +1,4 @@
-"""`requantise_fast`: LNS codes to LNS codes of another format, by a table of codes.
+"""`requantise`: LNS codes to LNS codes of another format, by a table of codes.
 
 e' = RN_even((e + offset) * G' / G - offset'), saturated or flushed as in encoding; bit for bit what
 `lns.requantise` gives.
@@ -12,14 +12,15 @@ import numpy.typing as npt
 from numba import njit
 
 from ....lns.array import LNSArray, Offset, require_offset
-from ....lns.codec import default_offset
 from ....lns.format import LNSFormat
-from ..ir.elementwise import LANES, add_lanes, shift_one, shift_several
-from ..runtime.cache import PLAIN
+from ....lns.log_codec import default_offset
+from ...backends import EncodeCounts
+from ..ir.elementwise import add_lanes, shift_one, shift_several
+from ..ir.emit import LANES
+from ..ir.moves import largest_code
+from ..ir.tasks import for_each
 from ..runtime.inner import inner
 from ..runtime.threads import tasks
-from ..runtime.which import for_each, largest_code
-from .quantise import EncodeCounts
 
 _CHUNK = 1 << 14  # elements per task
 _FAR = 1 << 29  # e * 2^up stays below 2^28
@@ -27,25 +28,14 @@ _SATURATED, _UNDERFLOWED = 1 << 16, 1 << 17  # flags above the code in a table e
 
 
 @inner
-def _shift_loop(code, start, rule, out, first, counts):  # type: ignore[no-untyped-def]
-    """`strips.shift_one` or `shift_several` of the elements from `first` on, one after the other.
-
-    RN_even(x / 2^down) is (x + half - 1 + the last bit kept) >> down.
-    """
-    up, down, source_top, sign_shift, top, low, zero, place = rule
-    ties = np.int64(down > 0)
-    bias = (1 << down >> 1) - ties
-    for i in range(first, code.size):
-        word = np.int64(code[i])
-        stored = word & source_top
-        exact = (stored << up) + start[i if start.size > 1 else 0]
-        odd = exact >> down & ties
-        kept = (exact + bias + odd) >> down
-        gone = stored == 0 and zero != 0
-        value = min(max(kept, 0), top) | word >> sign_shift << place
-        out[i] = 0 if gone or (kept < low and low != 0) else value
-        counts[0] += not gone and kept > top
-        counts[1] += not gone and kept < low
+def _shift_strips(code, start, first, count, rule, out, used, counts):  # type: ignore[no-untyped-def]
+    """`shift_one` or `shift_several`; of every strip the first `used` elements are counted."""
+    lanes = np.zeros(2 * LANES, np.int32)
+    if start.size > 1:
+        shift_several(code, first, start, rule, out, count, lanes)
+    else:
+        shift_one(code, first, start, rule, out, count, lanes)
+    add_lanes(lanes, used, counts)
 
 
 @inner
@@ -53,23 +43,24 @@ def _shift_task(task, code, start, rule, out, counts):  # type: ignore[no-untype
     """The elements of one task; counts[task]: saturated, underflowed."""
     first = task * _CHUNK
     last = min(code.size, first + _CHUNK)
-    done = first
-    if not PLAIN:
-        whole = (last - first) // LANES * LANES
-        lanes = np.zeros(2 * LANES, np.int32)
+    rest = (last - first) % LANES
+    whole = last - first - rest
+    if whole:
+        _shift_strips(code, start, first, whole, rule, out, LANES, counts[task])
+    if rest:
+        at = last - rest
+        codes, found = np.zeros(LANES, code.dtype), np.empty(LANES, out.dtype)
+        codes[:rest], starts = code[at:last], start
         if start.size > 1:
-            shift_several(code, first, start, rule, out, whole, lanes)
-        else:
-            shift_one(code, first, start, rule, out, whole, lanes)
-        done = first + whole
-        add_lanes(lanes, counts[task])
-    starts = start[:last] if start.size > 1 else start
-    _shift_loop(code[:last], starts, rule, out, done, counts[task])
+            starts = np.zeros(LANES, np.int32)
+            starts[:rest] = start[at:last]
+        _shift_strips(codes, starts, 0, LANES, rule, found, rest, counts[task])
+        out[at:last] = found[:rest]
 
 
 @njit(cache=True, nogil=True)
 def _shift(code, start, rule, out, alone):  # type: ignore[no-untyped-def]
-    """Requantise every code by arithmetic, see `strips.py`; returns (saturated, underflowed).
+    """Requantise every code by arithmetic, see `elementwise.py`; returns (saturated, underflowed).
 
     start: int32, one, or one per element.
     """
@@ -151,13 +142,10 @@ def _default_offset(array: LNSArray, fmt: LNSFormat) -> int:
     return default_offset(exact // ratio + 1 if up else int(_rounded(exact, ratio)), fmt)
 
 
-def requantise_fast(
+def requantise(
     array: LNSArray, fmt: LNSFormat, offset: Offset | None = None
 ) -> tuple[LNSArray, EncodeCounts]:
-    """Return (`lns.requantise(array, fmt, offset)`, its counts).
-
-    offset None: the smallest multiple of fmt.gamma for which nothing saturates, 0 for all zero.
-    """
+    """`kernels.codes.requantise`."""
     if not isinstance(array, LNSArray):
         raise TypeError(f"array must be an LNSArray, got {type(array).__name__}")
     if not isinstance(fmt, LNSFormat):
@@ -206,7 +194,7 @@ def _shifted(
 
 @lru_cache(maxsize=64)
 def _rule(source: LNSFormat, target: LNSFormat) -> tuple[np.int32, ...]:
-    """The rule of `strips.shift_one`."""
+    """The rule of `elementwise.shift_one`."""
     fields = *_places(source, target), source.max_exponent, source.exponent_bits
     kept = target.max_exponent, target.min_exponent, source.zero, target.exponent_bits
     return tuple(np.int32(field) for field in (*fields, *kept))

@@ -9,32 +9,41 @@ within W bits for every output of a part the results stand; else the part is com
 column a bin, by `product.gemm_terms`.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from ....lns.datapath import Accumulator
+from ....lns.datapath import Accumulator, Datapath
+from ....lns.format import LNSFormat
 from ...operands import Codes
-from ..ir.add_terms import DOWN, NEAREST
-from ..ir.add_weighted import WEIGHTED_VECTORS
-from ..ir.emit import SUMS
-from ..runtime.inner import inner
-from ..runtime.scratch import scratch
-from ..runtime.which import (
+from ..ir.add_terms import DOWN, NEAREST, keep_apart, set_rounding
+from ..ir.add_weighted import (
+    WEIGHTED_VECTORS,
     add_weighted_floor,
     add_weighted_toward_zero,
-    for_each,
-    keep_apart,
-    set_rounding,
 )
-from .bounds import PACKED, peaks_of, run_of
-from .finish import finish
-from .packing import chunk_size, cut, pack_left, pack_right
-from .panels import aligned, fill_panel
-from .product import Target, gemm_terms
-from .spans import runs_of_part
-from .tables import TermTable, stride
-from .weights import WeightedTable
+from ..ir.emit import SUMS, VECTOR_BYTES
+from ..ir.tasks import for_each
+from ..runtime.inner import inner
+from ..runtime.scratch import aligned, scratch
+from .bounds import peaks_of, run_of
+from .finish import Target, finish
+from .packing import chunk_size, cut, fill_panel, pack, part_of
+from .product import gemm_terms
+from .tables import (
+    MAX_ENTRIES,
+    MAX_ROWS,
+    Tables,
+    TermTable,
+    assembled,
+    lane_type,
+    lns_operand,
+    lns_terms,
+)
 
 # A part's sums take 16 MiB, its words and entries 10; a task's sums stay in second-level cache.
 PART_ROWS, PART_COLUMNS, PART_PRODUCTS = 2048, 512, 1024
@@ -43,15 +52,66 @@ _SAMPLE = 32  # rows and columns whose sums are guessed before a product is trie
 _SAMPLED_PRODUCTS = 2048
 _MARGIN = 1.2  # of the largest output over the sample's mean
 
-Int64 = npt.NDArray[np.int64]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightedTable:
+    """What this kernel reads for one datapath and pair of formats."""
+
+    terms: TermTable  #: of the terms themselves, whatever their bin
+    weights: npt.NDArray[np.float32]  #: 1-D, int32 constant of every entry's bin, by its bits
+    least: int  #: smallest constant
+    most: int  #: largest constant
+
+
+@lru_cache(maxsize=64)
+def weighted_table(datapath: Datapath, a: LNSFormat, b: LNSFormat) -> WeightedTable | None:
+    """Return the tables for style "bins"; None where a weighted term does not fit 32 bits."""
+    mac, rows = datapath.resolve(a, b), min(a.gamma, 1 << a.exponent_bits)
+    if max(a.bits, b.bits) > 16 or rows > MAX_ROWS or rows << b.bits > MAX_ENTRIES:
+        return None
+    term_bits, most = mac.product_bits - mac.shift, max(mac.constants)
+    if lane_type(datapath.accumulator, term_bits, 0, False) is not np.float32:
+        return None
+    if term_bits + most.bit_length() > 30:
+        return None
+    terms = lns_terms(mac, a, b, False)
+    made = assembled(datapath, (a, b), terms, (1,), np.float32)
+    if made is None:
+        return None
+    left, right = (
+        np.unique(lns_operand(fmt, ratio, mac.gamma).remainder, return_inverse=True)
+        for fmt, ratio in ((a, mac.ratio_a), (b, mac.ratio_b))
+    )
+    rest = (left[0] + right[0][right[1]][:, None]) % mac.gamma
+    weights = np.zeros(made.table.shape, np.int32)
+    own = np.array(mac.constants)[rest // (mac.gamma // mac.entries)]
+    weights[: own.shape[0], : own.shape[1]] = own
+    flat = weights.reshape(-1).view(np.float32)
+    return WeightedTable(made, flat, min(mac.constants), most)
+
+
+class _Weighing(NamedTuple):
+    """How terms are rounded and weighted."""
+
+    weights: Any  #: see `WeightedTable`
+    limit: float  #: what the sums of a call may reach
+    zeroward: bool | None  #: see `tile.Rule`
+
+
+class _Sums(NamedTuple):
+    """int64 (blocks, height, width), flat, or of one task."""
+
+    acc: Any  #: weight * term
+    size: Any  #: its magnitudes
 
 
 @inner
-def _tile(words, height, first, rows, index, peaks, tables, start, limit, zeroward, acc, size):  # type: ignore[no-untyped-def]
-    """One task: the products of a slab for some rows of a block."""
-    keep_apart()  # from `set_rounding`: see vector.py
-    table, weights, table_rows, low = tables
-    width = acc.size // rows
+def _tile(first, rows, packed, index, peaks, tables, start, weighing, zeroward, sums):  # type: ignore[no-untyped-def]
+    """One task: the products of a slab for `rows` rows of a block, whose entries `index` has."""
+    keep_apart()  # from `set_rounding`: see add_terms.py
+    table, table_rows, low, weights = tables.table, tables.rows, tables.low, weighing.weights
+    words, (acc, size) = packed.words, sums
+    height, width = words.size // start[-1], acc.size // rows
     longest = 0
     for c in range(start.size - 1):
         longest = max(longest, start[c + 1] - start[c])
@@ -62,10 +122,10 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
         at = k0 * height + first * count
         fill_panel(table, table_rows, index, k0 * width, count, width, panel)
         fill_panel(weights, table_rows, index, k0 * width, count, width, shade)
-        run = run_of(peaks, k0, k0 + count, limit)
+        run = run_of(peaks, k0, k0 + count, weighing.limit)
         for u in range(0, count, run):
             here = min(run, count - u)
-            if zeroward is None:  # see fast.py
+            if zeroward is None:  # see tile.py
                 add_weighted_floor(acc, size, rows, panel, shade, words, at + u, count, low, here)
             else:
                 add_weighted_toward_zero(
@@ -74,33 +134,42 @@ def _tile(words, height, first, rows, index, peaks, tables, start, limit, zerowa
 
 
 @inner
-def _run_task(  # type: ignore[no-untyped-def]
-    task, words, height, index, left, ceiling, right, tables, start, limit, zeroward, fresh, acc,
-    size,
-):  # fmt: skip
-    """Task number `task` of a slab; acc, size: (blocks, height, width), flat."""
+def _run_task(task, fresh, packed, tables, start, weighing, sums):  # type: ignore[no-untyped-def]
+    """Task number `task` of a slab. packed, tables, weighing, sums: a `Packed`, `Tables`,
+    `_Weighing` and `_Sums`; fresh: the sums start here."""
     keep_apart()
-    blocks = index.shape[0]
-    width = acc.size // (blocks * height)
+    acc, size = sums
+    blocks, products = packed.entries.shape
+    width, height = packed.index.shape[1] // products, packed.words.size // products
     block, first = task % blocks, task // blocks * _TASK_ROWS
     last = min(height, first + _TASK_ROWS)
-    peaks = peaks_of(left, first, last, ceiling, right[block], 0, right.shape[1])
+    peaks = peaks_of(packed, tables, block, first, last, 0, products)
     begin, end = (block * height + first) * width, (block * height + last) * width
     if fresh:
         acc[begin:end] = 0
         size[begin:end] = 0
     set_rounding(DOWN)
     _tile(
-        words, height, first, last - first, index[block], peaks, tables, start, limit, zeroward,
-        acc[begin:end], size[begin:end],
+        first, last - first, packed, packed.index[block], peaks, tables, start, weighing,
+        weighing.zeroward, _Sums(acc[begin:end], size[begin:end]),
     )  # fmt: skip
     set_rounding(NEAREST)
 
 
 @njit(cache=True, nogil=True)
-def _run_tasks(tasks, arguments):  # type: ignore[no-untyped-def]
-    """Every task of a slab."""
-    for_each(_run_task, tasks, arguments, False)
+def _run_part(a, b, tables, start, weighing, sums, room, first):  # type: ignore[no-untyped-def]
+    """Products first.. of both operands, as many as `start` cuts: pack them, run every task.
+
+    Tuples without names, as in `slab.run_slab`, where room is (words of a, entries of b).
+    """
+    a, b, tables = Codes(*a), Codes(*b), Tables(*tables)
+    weighing, sums = _Weighing(*weighing), _Sums(*sums)
+    last, width = first + start[-1], WEIGHTED_VECTORS * (VECTOR_BYTES // tables.table.itemsize)
+    height, blocks = -(-a.row_at.size // SUMS) * SUMS, -(-b.row_at.size // width)
+    a, b = part_of(a, first, last), part_of(b, first, last)
+    packed = pack(a, b, tables, start, 0, height, width, room, False)
+    arguments = first == 0, packed, tables, start, weighing, sums
+    for_each(_run_task, -(-height // _TASK_ROWS) * blocks, arguments, False)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -167,41 +236,15 @@ def _part(
     if not products:
         acc[:], size[:] = 0, 0
     longest = min(products, PART_PRODUCTS)
-    all_words = scratch("words", height * longest, np.uint32)
+    words = scratch("words", height * longest, np.uint32)
     entries = scratch("entries", blocks * width * longest, np.uint16)
-    (a_reading, a_runs), (b_reading, b_runs) = a.reading, b.reading
-    flat, _, low, padding = terms.read
-    coding = terms.words[WEIGHTED_VECTORS], np.uint32(stride(terms, WEIGHTED_VECTORS)), low
-    no_reaches = np.empty((0, 0), np.float32)
-    tables = flat, table.weights, terms.rows, low
-    limit = (2**31 - 1) / table.most
+    weighing = table.weights, (2**31 - 1) / table.most, zeroward or None
+    given = tuple(a), tuple(b), tuple(terms.read[WEIGHTED_VECTORS])
     for k in range(0, products, PART_PRODUCTS):
-        here = slice(k, k + PART_PRODUCTS)
-        a_at, b_at = a.k_at[here], b.k_at[here]
-        a_part = runs_of_part(a_reading, a_runs, k, k + PART_PRODUCTS)
-        b_part = runs_of_part(b_reading, b_runs, k, k + PART_PRODUCTS)
-        start = cut(a_at.size, 1, chunk_size(2 * terms.rows, WEIGHTED_VECTORS)).start
-        words = all_words[: height * a_at.size]
-        largest = np.empty((-(-rows // PACKED), a_at.size), a.memory.dtype)
-        pack_left(
-            a.memory, a.row_at, a_at, a_reading, a_part, terms.masks[0], start, coding, height,
-            words, largest, no_reaches, flat, False,
-        )  # fmt: skip
-        index = entries[: blocks * a_at.size * width].reshape(blocks, a_at.size * width)
-        peaks = np.empty((blocks, a_at.size), np.float32)
-        pack_right(
-            b.memory, b.row_at, b_at, 1, padding, terms.masks[1], terms.ceilings[1], b_reading,
-            b_part, width, index, peaks, False,
-        )  # fmt: skip
-        arguments = (
-            words, height, index, largest, terms.ceilings[0], peaks, tables, start, limit,
-            zeroward or None, k == 0, acc, size,
-        )  # fmt: skip
-        _run_tasks(-(-height // _TASK_ROWS) * blocks, arguments)
+        count = min(PART_PRODUCTS, products - k)
+        start = cut(count, 1, chunk_size(2 * terms.rows, WEIGHTED_VECTORS)).start
+        _run_part(*(*given, start, weighing, (acc, size), (words, entries), k))
     if _largest_part(acc, size) > top:
         return False
-    scale = 0.0 if target.scale is None else target.scale
-    where = target.unit, target.row_at, target.column_at
-    result = *where, scale, target.memory
-    finish(acc.reshape(blocks, height, width), terms.constants, *result, False)
+    finish(acc.reshape(blocks, height, width), terms.constants, tuple(target), False)
     return True

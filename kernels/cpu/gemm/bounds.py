@@ -12,16 +12,49 @@ entry. All of it runs where floats are rounded down, so sums carry a slack.
 What runs once for a chunk is kept apart, so that it is compiled once and not at every call.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
+from ..ir.add_terms import factor_size, keep_apart, move, peak
 from ..ir.emit import START_BITS
 from ..runtime.inner import inner
-from ..runtime.which import factor_size, keep_apart, move, peak
 
 PACKED = 64  # rows that lie together and share their bounds; a task has a multiple of them
 UNSET = np.int64(-1)  # in place of a bound of far: nothing was carried to it yet
 _SLACK = 1.0 + 2.0**-10  # over sums of growth, which are rounded (downwards)
 _START, _WIDE_START = START_BITS[4], START_BITS[8]
+
+Int = int | np.int64
+
+
+class Sums(NamedTuple):
+    """The sums of a task, (rows, width), flat, and a bound for PACKED rows each; see the module."""
+
+    near: Any  #: int32 or int64: the bits of floats
+    far: Any  #: of the same type: integers
+    near_bound: Any  #: int64: no |near| is larger
+    bound: Any  #: int64: no |far| is larger, or UNSET
+    careful: Any  #: uint8 (rows,): 1 for those that could leave W bits in the chunk at hand
+    width: int
+
+
+class Room(NamedTuple):
+    """What sums may reach."""
+
+    top: Int  #: far and near together
+    chain: Int  #: near
+
+
+class Chunk(NamedTuple):
+    """Some products of a task, and what they can do to its sums."""
+
+    k0: Int  #: the first product
+    products: Int
+    at: Int  #: where the words of the first row begin
+    entry: float  #: the largest entry
+    growth: Int  #: more than all of them add to any sum
+    first: Int  #: more than those of them do that are added first
 
 
 @inner
@@ -96,8 +129,9 @@ def place_of(g, far, width):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _forget(near, careful, width, g):  # type: ignore[no-untyped-def]
+def _forget(sums, g):  # type: ignore[no-untyped-def]
     """Drop what near has of bound g's careful rows, where it means nothing; are there any?"""
+    near, careful, width = sums.near, sums.careful, sums.width
     found = False
     for i in range(g * PACKED, min(careful.size, (g + 1) * PACKED)):
         if careful[i]:
@@ -107,51 +141,48 @@ def _forget(near, careful, width, g):  # type: ignore[no-untyped-def]
 
 
 @inner
-def carry(sums, careful, width, g):  # type: ignore[no-untyped-def]
+def carry(sums, g):  # type: ignore[no-untyped-def]
     """Move the near sums of bound g to far, but for those of careful rows."""
     keep_apart()
-    near, far, near_bound, bound = sums
+    near, far, near_bound, bound, _, width = sums
     start, size = place_of(g, far, width)
-    _forget(near, careful, width, g)
+    _forget(sums, g)
     move(near, far, start, size, start_of(far), bound[g] == UNSET)
     bound[g] = max(bound[g], 0) + near_bound[g]
     near_bound[g] = 0
 
 
 @inner
-def room_in(sums, limits):  # type: ignore[no-untyped-def]
-    """What may be added to any sum before one has to be looked at. limits: see `make_room`."""
+def room_in(sums, room):  # type: ignore[no-untyped-def]
+    """What may be added to any sum before one has to be looked at."""
     keep_apart()
-    _, _, near_bound, bound = sums
-    top, chain = limits
-    room = top
+    near_bound, bound = sums.near_bound, sums.bound
+    top, chain = room
+    left = top
     for g in range(bound.size):
-        room = min(room, chain - near_bound[g], top - near_bound[g] - max(bound[g], 0))
-    return room
+        left = min(left, chain - near_bound[g], top - near_bound[g] - max(bound[g], 0))
+    return left
 
 
 @inner
-def make_room(  # type: ignore[no-untyped-def]
-    sums, careful, width, owed, growth, first, limits, reaches, tile, chunk, words, right
-):
-    """Carry and measure what this chunk has too little room for; return how many rows are careful.
+def make_room(sums, owed, chunk, limits, reaches, words, entries):  # type: ignore[no-untyped-def]
+    """Carry and measure what a chunk has too little room for; return how many rows are careful.
 
-    owed: what was added to near since its bounds were written. growth: what the chunk adds to any
-    sum, first: what those of its products do that are added first. limits: (the largest sum, what
-    near has room for). reaches: from `tile` on, of the rows of each bound. careful: zeros; 1 for
-    the rows that could leave W bits in this chunk, whose sums are all in far then.
+    owed: what was added to near since its bounds were written. limits: a `Room`; reaches: of the
+    rows of each bound in this chunk; entries: the largest one of every product. The careful rows,
+    none before, have their sums all in far then.
 
     A bound serves PACKED rows; where it fails even when measured, they are looked at one by one,
     with the growth that their own factors allow.
     """
     keep_apart()
-    near, far, near_bound, bound = sums
+    near, far, near_bound, bound, careful, width = sums
     top, chain = limits
-    k0, count, at, entry = chunk
+    k0, count, at, entry, growth, first = chunk
     marked, zero = 0, start_of(far)
     for g in range(bound.size):
         start, size = place_of(g, far, width)
-        own = min(growth, reach_growth(reaches[tile + g], entry, count))
+        own = min(growth, reach_growth(reaches[g], entry, count))
         nearer = min(own, first)
         near_bound[g] += owed
         # what near may hold before the chunk
@@ -162,12 +193,12 @@ def make_room(  # type: ignore[no-untyped-def]
             # half full is as good as full: it would be measured again too soon
             if near_bound[g] > min(room, chain // 2):
                 if near_bound[g] > 0 or bound[g] == UNSET:
-                    carry(sums, careful, width, g)
+                    carry(sums, g)
                 bound[g] = peak(far, start, size, 0, bound[g])
             if bound[g] + own > top:
                 here, rows = 0, size // width
                 for i in range(g * PACKED, g * PACKED + rows):
-                    grown = _row_growth(right, k0, words, at + i * count, count, far)
+                    grown = _row_growth(entries, k0, words, at + i * count, count, far)
                     grown += peak(far, i * width, width, 0, bound[g])
                     careful[i] = grown > top
                     here += careful[i]
@@ -179,36 +210,37 @@ def make_room(  # type: ignore[no-untyped-def]
 
 
 @inner
-def make_more_room(sums, careful, width, growth, chain):  # type: ignore[no-untyped-def]
+def make_more_room(sums, growth, chain):  # type: ignore[no-untyped-def]
     """`make_room` for further products of a chunk where near has no room for all."""
     keep_apart()
-    near_bound = sums[2]
+    near_bound = sums.near_bound
     for g in range(near_bound.size):
         if near_bound[g] + growth > chain:
-            carry(sums, careful, width, g)
+            carry(sums, g)
         near_bound[g] += growth
 
 
 @inner
-def settle(sums, careful, width, top):  # type: ignore[no-untyped-def]
+def settle(sums, top):  # type: ignore[no-untyped-def]
     """After their exact replay: forget what near has of careful rows, which are so no more."""
     keep_apart()
-    near, _, _, bound = sums
+    bound, careful = sums.bound, sums.careful
     for g in range(bound.size):
-        if _forget(near, careful, width, g):
+        if _forget(sums, g):
             bound[g] = max(bound[g], top)
     fill(careful, 0, careful.size, 0)
 
 
 @inner
-def peaks_of(left, first, last, ceiling, right, begin, end):  # type: ignore[no-untyped-def]
+def peaks_of(packed, tables, block, first, last, begin, end):  # type: ignore[no-untyped-def]
     """The largest term of every k: |factor| of rows first..last-1 times the block's entries.
 
-    Of all products, of which begin..end - 1 are set.
+    packed: see `packing.Packed`. Of all products, of which begin..end - 1 are set.
     """
-    most = left[first // PACKED, begin:end].copy()
+    ceiling, right = tables.ceilings[0], packed.entries[block]
+    most = packed.largest[first // PACKED, begin:end].copy()
     for tile in range(first // PACKED + 1, -(-last // PACKED)):
-        line = left[tile, begin:end]
+        line = packed.largest[tile, begin:end]
         for k in range(most.size):
             most[k] = max(most[k], line[k])
     peaks = np.empty(right.size, np.float32)

@@ -1,14 +1,38 @@
 """From accumulators to results: integers, or float32 values, wherever the caller wants them."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit, prange
 
 from ..ir.moves import TILE
+from ..ir.results import put_column, put_row, put_tile
+from ..ir.tasks import for_each
 from ..runtime.inner import inner
-from ..runtime.which import for_each, put_column, put_row, put_tile
 
 _ROWS = 16  # of a tile that is turned while it is in the first-level cache
 _PART = 64  # rows of a task
+
+
+class Target(NamedTuple):
+    """Where the result goes: output (i, j) to memory[row_at[i] + column_at[j]]."""
+
+    memory: npt.NDArray[Any]  #: 1-D C-contiguous, int64, or float32 with a scale
+    row_at: npt.NDArray[np.int64]
+    column_at: npt.NDArray[np.int64]
+    unit: bool  #: columns are neighbours in memory
+    scale: float = 0.0  #: what an accumulator's unit is worth in float32; integers have none
+
+    def part(self, rows: slice, columns: slice) -> "Target":
+        """The same memory for some rows and columns."""
+        return self._replace(row_at=self.row_at[rows], column_at=self.column_at[columns])
+
+    def turned(self) -> "Target":
+        """The same memory for the transposed product."""
+        at = self.row_at
+        unit = at.size <= 1 or bool(at[1] - at[0] == 1 and (np.diff(at) == 1).all())
+        return Target(self.memory, self.column_at, at, unit, self.scale)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -34,8 +58,9 @@ def count_left(left_range, rows, columns, bins):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _finish_bins(acc, constants, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+def _finish_bins(acc, constants, target, first, last):  # type: ignore[no-untyped-def]
     """`finish` of some rows where several accumulators make an output."""
+    out, row_at, column_at, _, scale = target
     width, bins = acc.shape[2], constants.size
     total, one = np.empty(1, np.int64), np.empty(1, out.dtype)
     for i in range(first, last):
@@ -49,8 +74,9 @@ def _finish_bins(acc, constants, row_at, column_at, scale, out, first, last):  #
 
 
 @inner
-def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+def _finish_rows(acc, target, first, last):  # type: ignore[no-untyped-def]
     """`finish` of at most _ROWS rows where an accumulator is an output."""
+    out, row_at, column_at, unit_columns, scale = target
     width, columns, flat = acc.shape[2], column_at.size, acc.ravel()
     even = row_at[last - 1] - row_at[first] == last - 1 - first  # rows are neighbours
     one = np.empty(_ROWS, out.dtype)
@@ -65,8 +91,8 @@ def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):
         for j in range(here):
             at = base + first * width + j
             if even:
-                target = row_at[first] + column_at[start + j]
-                put_column(flat, at, width, out, target, last - first, scale)
+                into = row_at[first] + column_at[start + j]
+                put_column(flat, at, width, out, into, last - first, scale)
             else:
                 put_column(flat, at, width, one, 0, last - first, scale)
                 for i in range(first, last):
@@ -74,8 +100,10 @@ def _finish_rows(acc, unit_columns, row_at, column_at, scale, out, first, last):
 
 
 @inner
-def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ignore[no-untyped-def]
+def _finish_tiles(acc, target, first, last):  # type: ignore[no-untyped-def]
     """`finish` of whole tiles of float32 results whose rows are neighbours in memory."""
+    out, row_at, column_at, _, scale = target
+    scale = np.float32(scale)
     width, flat = acc.shape[2], acc.ravel()
     for block in range(acc.shape[0]):
         start, base = block * width, block * acc.shape[1] * width
@@ -87,32 +115,33 @@ def _finish_tiles(acc, row_at, column_at, scale, out, first, last):  # type: ign
 
 
 @inner
-def _finish_part(task, acc, constants, unit_columns, row_at, column_at, scale, out):  # type: ignore[no-untyped-def]
+def _finish_part(task, acc, constants, target):  # type: ignore[no-untyped-def]
     """`finish` of _PART rows."""
+    row_at, columns = target.row_at, target.column_at.size
     first = task * _PART
     last = min(row_at.size, first + _PART)
     if constants.size > 1 or constants[0] != 1:
-        _finish_bins(acc, constants, row_at, column_at, scale, out, first, last)
+        _finish_bins(acc, constants, target, first, last)
         return
-    done = first
-    if not unit_columns and column_at.size % TILE == 0 and acc.itemsize == 4 and out.itemsize == 4:
+    done, narrow = first, acc.itemsize == 4 and target.memory.itemsize == 4
+    if not target.unit and columns % TILE == 0 and narrow:
         whole = last - (last - first) % TILE
         if whole > first and row_at[whole - 1] - row_at[first] == whole - 1 - first:
-            _finish_tiles(acc, row_at, column_at, np.float32(scale), out, first, whole)
+            _finish_tiles(acc, target, first, whole)
             done = whole
     for i in range(done, last, _ROWS):
-        end = min(last, i + _ROWS)
-        _finish_rows(acc, unit_columns, row_at, column_at, scale, out, i, end)
+        _finish_rows(acc, target, i, min(last, i + _ROWS))
 
 
 @njit(cache=True, nogil=True)
-def finish(acc, constants, unit_columns, row_at, column_at, scale, out, alone):  # type: ignore[no-untyped-def]
-    """out[row_at[i] + column_at[j]] = accumulator j of row i; several bins: of their sum.
+def finish(acc, constants, target, alone):  # type: ignore[no-untyped-def]
+    """Write accumulator j of row i to output (i, j) of `target`; several bins: their sum.
 
     acc: (blocks, rows or more, width), virtual column j * bins + bin, zeros beyond the columns; a
-    bin is multiplied by its constant. out: 1-D; float32 for the value times `scale`, rounded once;
-    int64 takes the value itself and a scale of 0. unit_columns: column_at is 0, 1, 2, ... from its
-    first.
+    bin is multiplied by its constant. target: what `Target` has, as a tuple (see `slab.py`);
+    float32 takes the value times `scale`, rounded once; int64 the value itself. alone: on one
+    thread.
     """
-    arguments = acc, constants, unit_columns, row_at, column_at, scale, out
-    for_each(_finish_part, -(-row_at.size // _PART), arguments, alone)
+    target = Target(*target)
+    arguments = acc, constants, target
+    for_each(_finish_part, -(-target.row_at.size // _PART), arguments, alone)

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from ....lns.format import FP32, FloatFormat
+from ..ir.emit import BLOCK
 from ..ir.fma import FMA_STEPS, fma_row_many, fma_row_one
 from ..runtime.inner import inner
-from .folds import BLOCK
-from .panels import aligned
+from ..runtime.scratch import aligned
 
 ROW_BLOCK = 256  # rows that share a block of columns: 256 * BLOCK * 4 bytes = 64 KiB
 

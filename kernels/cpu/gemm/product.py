@@ -5,19 +5,18 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from ....lns.datapath import Accumulator
 from ...operands import Codes
 from ..ir.emit import SUMS, VECTOR_BYTES, VECTORS
 from ..ir.moves import TILE
-from ..runtime.cache import PLAIN
 from ..runtime.scratch import scratch
 from .bounds import PACKED
-from .finish import count_left, finish
+from .finish import Target, count_left, finish
 from .packing import chunk_size, cut
 from .slab import run_slab
-from .tables import TermTable, stride
+from .tables import TermTable
+from .tile import Rule
 
 MAX_TASK_ROWS = 1024  # a task's accumulators: at most 256 KiB, second-level cache
 # Cost per k, in the time of one product: one entry of an expanded row. Measured on one core of an
@@ -39,27 +38,6 @@ replayed_rows = 0  #: rows of chunks replayed so far in this process, for tests 
 repeated_parts = 0  #: parts of k done again so far, likewise
 
 
-class Target(NamedTuple):
-    """Where the result goes: output (i, j) to memory[row_at[i] + column_at[j]]."""
-
-    memory: npt.NDArray[Any]  #: 1-D C-contiguous, int64, or float32 with a scale
-    row_at: npt.NDArray[np.int64]
-    column_at: npt.NDArray[np.int64]
-    unit: bool  #: columns are neighbours in memory
-    scale: float | None = None  #: what an accumulator's unit is worth; None keeps integers
-
-    def part(self, rows: slice, columns: slice) -> "Target":
-        """The same memory for some rows and columns."""
-        row_at, column_at = self.row_at[rows], self.column_at[columns]
-        return Target(self.memory, row_at, column_at, self.unit, self.scale)
-
-    def turned(self) -> "Target":
-        """The same memory for the transposed product."""
-        at = self.row_at
-        unit = at.size <= 1 or bool(at[1] - at[0] == 1 and (np.diff(at) == 1).all())
-        return Target(self.memory, self.column_at, at, unit, self.scale)
-
-
 def expansion_of(terms: TermTable) -> int:
     """Return how many rows of products take as long as the panel they share, per column and k."""
     return EXPAND_COST * max(terms.rows, TILE)
@@ -72,7 +50,7 @@ def cut_tasks(
     """Return (rows of a task, parts of k), for the least time until the last thread is done.
 
     expansion: `expansion_of` the table. Parts of k only where they win clearly: they may have to be
-    done again (see `fast.run_task`).
+    done again (see `tile.run_task`).
     """
     tiles, least = -(-rows // PACKED), -(-rows // MAX_TASK_ROWS)
     best = PACKED, 1
@@ -135,7 +113,9 @@ def padded(columns: int, terms: TermTable, vectors: int) -> int:
 
 def _chunk(terms: TermTable, vectors: int) -> int:
     """Products of a chunk: what a panel holds, and what the offset in a word can say."""
-    return min(chunk_size(terms.rows, vectors), (int(terms.low) + 1) // stride(terms, vectors))
+    return min(
+        chunk_size(terms.rows, vectors), (int(terms.low) + 1) // int(terms.read[vectors].stride)
+    )
 
 
 def _cost(chunk: int, vectors: int) -> float:
@@ -182,28 +162,22 @@ def _slab(
     plan = _plan(
         terms, rows, columns, products, accumulator.lanes, zeroward, vectors, slab_products
     )
-    blocks, _, width = plan.shape
-    size = plan.room[0]
-    threads = 1 if alone or PLAIN else numba.get_num_threads()  # plain loops run one by one
-    longest = min(products, plan.most)
-    task_rows, parts = cut_tasks(rows, blocks, longest, threads, expansion_of(terms))
-    parts = max(1, min(parts, PARTS_BYTES // (size * (terms.limits.itemsize + 1))))
-    acc = scratch("sums", parts * size, terms.limits.dtype)
-    flags = scratch("flags", parts * size, np.uint8)
-    room = scratch("words", plan.room[1], np.uint32), scratch("entries", plan.room[2], np.uint16)
-    left = a.memory, a.row_at, a.k_at, *a.reading
-    right = b.memory, b.row_at, b.k_at, *b.reading
-    sizes = plan.most, task_rows, parts, width, alone
-    counts = run_slab(*(left, right, sizes, *plan.given, acc, flags, room))
-    replayed, again = int(counts[0]), int(counts[1])
-    replayed_rows += replayed
+    shape, (size, words_size, entries_size) = plan.shape, plan.room
+    threads = 1 if alone else numba.get_num_threads()
+    task_rows, parts = cut_tasks(rows, shape[0], plan.longest, threads, plan.expansion)
+    if parts > 1:
+        parts = max(1, min(parts, PARTS_BYTES // (size * (plan.item.itemsize + 1))))
+    acc, flags = scratch("sums", parts * size, plan.item), scratch("flags", parts * size, np.uint8)
+    words = scratch("words", words_size, np.uint32)
+    entries = scratch("entries", entries_size, np.uint16)
+    sizes, room = (plan.most, task_rows, parts, shape[2]), (acc, flags, words, entries)
+    replayed, again = run_slab(*(tuple(a), tuple(b), *plan.given, sizes, room, alone))
+    finish(acc[:size].reshape(shape), terms.constants, tuple(target), alone)
     repeated_parts += again
-    scale = 0.0 if target.scale is None else target.scale
-    where = target.unit, target.row_at, target.column_at
-    finish(acc[:size].reshape(plan.shape), terms.constants, *where, scale, target.memory, alone)
     if not replayed:
         return 0
-    return int(count_left(flags[:size].reshape(plan.shape), rows, columns, terms.bins))
+    replayed_rows += replayed
+    return int(count_left(flags[:size].reshape(shape), rows, columns, terms.bins))
 
 
 class _Plan(NamedTuple):
@@ -212,7 +186,10 @@ class _Plan(NamedTuple):
     shape: tuple[int, int, int]  #: of the sums: blocks, rows up to a multiple of SUMS, width
     room: tuple[int, int, int]  #: sums, words of a, entries of b
     most: int  #: products at a time
-    given: tuple[Any, ...]  #: arguments of `run_slab`, from `tables` to `limits`
+    longest: int  #: the most there are at a time
+    expansion: int  #: `expansion_of` the tables
+    item: np.dtype[Any]  #: of a sum
+    given: tuple[Any, ...]  #: arguments of `run_slab`: tables, cuts, rule
 
 
 @lru_cache(maxsize=1024)
@@ -238,13 +215,12 @@ def _plan(
         (blocks, height, width),
         (blocks * height * width, height * longest, blocks * width * longest),
         most,
+        longest,
+        expansion_of(terms),
+        terms.limits.dtype,
         (
-            (terms.words[vectors], np.uint32(stride(terms, vectors)), *terms.read),
-            terms.bins,
-            terms.masks,
-            terms.ceilings,
-            (full.start, full.fold, last.start, last.fold, full.group),
-            (zeroward or None, terms.chain),
-            terms.limits,
+            tuple(terms.read[vectors]),
+            (tuple(full), tuple(last)),
+            tuple(Rule(zeroward or None, terms.chain, terms.limits)),
         ),
     )

@@ -17,23 +17,23 @@ the same integer.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ....lns.datapath import Accumulator, AnyDatapath, Datapath, IntDatapath, LNSMac
 from ....lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from ..codes.lookup import float_parts
-from ..ir.emit import UNITS, VECTOR_BYTES
+from ..codes.decode import float_parts
+from ..ir.emit import UNITS, VECTOR_BYTES, VECTORS
 from ..ir.moves import TILE
-from .words import low_bits, words_of
 
 CLAMP = 60
 MAX_ROWS = 256  # of a panel; a finer gamma takes the general kernel (bench: g256 against g512)
 MAX_ENTRIES = 1 << 22  # of the table: 16 MiB in float32
 MAX_CODES = 1 << 16  # table rows that a uint16 can name
-# Sums of rounded terms that a float32 (float64) holds with steps of 1, in bits: see `vector.py`.
+_FEW = 0xFFFF  # offsets in a word take no more bits than these
+# Sums of rounded terms that a float32 (float64) holds with steps of 1, in bits: see `add_terms.py`.
 SINGLE_BITS, DOUBLE_BITS = 22, 51
 MAX_SINGLE_ACCUMULATOR = 31  # one spare bit in int32
 MAX_DOUBLE_ACCUMULATOR = 62
@@ -52,12 +52,26 @@ class Operand:
     quotient: Int64  #: (codes,)
 
 
+class Tables(NamedTuple):
+    """A `TermTable` as the kernels take it, for one width of a block."""
+
+    table: npt.NDArray[np.floating]  #: 1-D
+    rows: int  #: of a panel
+    low: np.uint32  #: the bits of a word that are an offset
+    words: npt.NDArray[np.uint32]  #: (codes of a,)
+    stride: np.uint32  #: what the offset in a word grows by from a product to the next
+    padding: np.uint16  #: an entry of zeros
+    bins: int  #: accumulators of an output
+    masks: tuple[Any, Any]  #: see `TermTable`
+    ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: likewise
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TermTable:
     """What the fast kernel reads for one datapath and pair of formats; see the module."""
 
     words: dict[int, npt.NDArray[np.uint32]]  #: (codes of a,) by a block's vectors: the factor's
-    #: bits (of a float64 the upper half) and below them the row's offset, see `words.py`
+    #: bits (of a float64 the upper half) and below them the row's offset, see `_words_of`
     low: np.uint32  #: the bits of a word that are an offset
     table: npt.NDArray[np.floating]  #: (entries, rows); style "bins": entry = code of b * L + bin
     ceilings: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]  #: largest |factor|, |table|
@@ -72,24 +86,25 @@ class TermTable:
     rows: int = field(init=False)  #: of a panel
     bins: int = field(init=False)  #: accumulators of an output
     chain: float = field(init=False)  #: what a floating-point sum of terms must stay within
-    read: tuple[Any, ...] = field(init=False)  #: (table 1-D, rows, low, padding)
+    read: dict[int, Tables] = field(init=False)  #: what kernels take, by a block's vectors
 
     def __post_init__(self) -> None:
         single = self.table.itemsize == 4
-        rows = self.table.shape[1]
+        flat, rows, bins = self.table.reshape(-1), self.table.shape[1], self.constants.size
+        step = rows * VECTOR_BYTES // UNITS[self.table.itemsize]
+        given = self.padding, bins, self.masks, self.ceilings
+        read = {
+            vectors: Tables(flat, rows, self.low, words, np.uint32(vectors * step), *given)
+            for vectors, words in self.words.items()
+        }
         for name, value in (
             ("lanes", VECTOR_BYTES // self.table.itemsize),
             ("rows", rows),
-            ("bins", self.constants.size),
+            ("bins", bins),
             ("chain", float(1 << (SINGLE_BITS if single else DOUBLE_BITS))),
-            ("read", (self.table.reshape(-1), rows, self.low, self.padding)),
+            ("read", read),
         ):
             object.__setattr__(self, name, value)
-
-
-def stride(terms: TermTable, vectors: int) -> int:
-    """What the offset in a word grows by from a product to the next: the rows of its panel."""
-    return terms.rows * vectors * VECTOR_BYTES // UNITS[terms.table.itemsize]
 
 
 def lns_operand(fmt: LNSFormat, ratio: int, gamma: int) -> Operand:
@@ -281,8 +296,8 @@ def assembled(
     rule = datapath.accumulator
     assert isinstance(rule, Accumulator)
     return TermTable(
-        words_of(factor, row, np.dtype(lane).itemsize),
-        low_bits(factor, np.dtype(lane).itemsize),
+        _words_of(factor, row, np.dtype(lane).itemsize),
+        _low_bits(factor, np.dtype(lane).itemsize),
         np.ascontiguousarray(entries),
         (left[1], right[1]),
         (np.dtype(f"u{a.code_dtype.itemsize}").type(left[0]), np.uint16(right[0])),
@@ -295,3 +310,27 @@ def assembled(
 def _padded_rows(rows: int) -> int:
     """Rows of a table as `expand_R` takes them."""
     return rows if rows in (1, 2, 4) else -(-rows // TILE) * TILE
+
+
+def _words_of(factor: Float64, row: Int64, item_bytes: int) -> dict[int, npt.NDArray[np.uint32]]:
+    """The words of a's codes, for every width of a block: factor, and where the panel's row begins.
+
+    The factor is a float32 or the upper half of a float64, whichever the panel holds, so that it
+    takes no conversion; its low bits, zeros in every factor of a format, hold the offset.
+    """
+    offset = row * (VECTOR_BYTES // UNITS[item_bytes])
+    bits = _bits(factor, item_bytes)
+    return {vectors: (bits | offset * vectors).astype(np.uint32) for vectors in VECTORS}
+
+
+def _low_bits(factor: Float64, item_bytes: int) -> np.uint32:
+    """The low bits that no factor has: its significand takes 16 bits of 24 or 21 at most."""
+    bits = int(np.bitwise_or.reduce(_bits(factor, item_bytes)))
+    return np.uint32(min((bits & -bits) - 1, _FEW) if bits else _FEW)
+
+
+def _bits(factor: Float64, item_bytes: int) -> npt.NDArray[np.uint32]:
+    """The bits of a word that are the factor's."""
+    if item_bytes == 4:
+        return factor.astype(np.float32).view(np.uint32)
+    return (factor.view(np.uint64) >> np.uint64(32)).astype(np.uint32)

@@ -12,8 +12,8 @@ the sums. It must run between `set_rounding(DOWN)` and `set_rounding(NEAREST)`, 
 calls `keep_apart()`: LLVM does not know that the mode changes what the operation gives, and must
 not move it past the call.
 
-A block is 1, 2 or 4 vectors of neighbouring columns. `plain.py` has the same functions without
-intrinsics.
+A block is 1, 2 or 4 vectors of neighbouring columns. tests/kernels/plain.py says in plain Python
+what each intrinsic does, and the tests hold them to it.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import VECTOR_BYTES, VECTORS, ZERO, element, function, lane_of, load, splat, vector
+from .emit import SIZE, VECTOR_BYTES, VECTORS, ZERO, element, function, lane_of, load, splat, vector
 from .rows import TermRows
 
 DOWN, NEAREST = 3, 1  # LLVM's names of the rounding modes
@@ -206,12 +206,12 @@ move: Any = intrinsic(_move)
 
 
 def _factor_size(_typing: Any, words: Any, at: Any, acc: Any) -> Any:
-    """float64 |factor| of words[at] or a little more, where acc has the sums; see `words.py`."""
+    """float64 |factor| of words[at] or a little more, where acc has the sums; see `tables.py`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lane = lane_of(sig.args[2])
         word = builder.load(element(context, builder, sig.args[0], args[0], args[1]))
-        bits = builder.and_(word, _I32(0x7FFFFFFF))  # with the low ones, which make it no smaller
+        bits = builder.and_(word, _I32(SIZE))  # with the low ones, which make it no smaller
         size = lane.factor(builder, bits)
         return size if lane.item_bytes == 8 else builder.fpext(size, ir.DoubleType())
 

@@ -91,7 +91,7 @@ def _make_add_weighted(truncate: bool) -> Any:
 #: add_weighted_*(acc, size, rows, panel, weights, words, words_at, step, low, count): for each row
 #: i < rows and each u < count, adds weight * term to the block acc[i * width:] and |weight * term|
 #: to size[i * width:], width = WEIGHTED_VECTORS vectors of the panel's lanes; term as for
-#: `vector.add_terms_floor`, weight the int32 at its entry's place in `weights`.
+#: `add_terms.add_terms_floor`, weight the int32 at its entry's place in `weights`.
 #: acc, size: int64; panel: float32; weights: float32 with the bits of int32; words:
 #: uint32; 1-D C-contiguous. Exact while a call's sums of either kind stay below 2^31.
 add_weighted_floor = _make_add_weighted(truncate=False)

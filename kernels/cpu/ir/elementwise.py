@@ -1,7 +1,6 @@
-"""Codes moved an element a lane, as Numba intrinsics: requantising, and integer Madam's step.
+"""Codes an element a lane, as Numba intrinsics: encoding, requantising, integer Madam's step.
 
-Both take whole strips of LANES elements; `requantise.py` and `madam.py` have the same operations as
-loops, for the rest and for machines without these.
+All take whole strips of LANES elements; callers fill up the last one of an array.
 """
 
 from typing import Any
@@ -12,17 +11,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..runtime.inner import inner
-from .emit import I32, I64, ZERO, element, function, load, splat, vector
+from .emit import I32, I64, LANES, SIZE, ZERO, element, function, load, splat, vector
 
-LANES = 16  # elements of a strip: two vectors of AVX2
+PAIR = 2 * LANES  # elements of a turn of `encode_strips`
+FRACTION = 23  # stored significand bits of a float32
+ENCODED = 4  # counts of `encode_strips`
 _WHOLE, _REAL = ir.VectorType(I32, LANES), ir.VectorType(ir.FloatType(), LANES)
 
 
 @inner
-def add_lanes(lanes, counts):  # type: ignore[no-untyped-def]
-    """Add to every count the LANES numbers that are its own in `lanes`."""
-    for j in range(lanes.size):
-        counts[j // LANES] += lanes[j]
+def add_lanes(lanes, used, counts):  # type: ignore[no-untyped-def]
+    """Add to every count the first `used` of the LANES numbers that are its own in `lanes`."""
+    for m in range(counts.size):
+        for j in range(m * LANES, m * LANES + used):
+            counts[m] += lanes[j]
 
 
 def _number(value: int) -> Any:
@@ -179,3 +181,72 @@ def _move_strips(
 
 
 move_strips: Any = intrinsic(_move_strips)
+
+
+def _encode_strips(
+    _typing: Any, bits: Any, at: Any, fraction: Any, rule: Any, out: Any, count: Any, counts: Any
+) -> Any:
+    """out[at + i] = code of the float32 with bits[at + i], i < count, a multiple of PAIR.
+
+    rule: int32s (log2 gamma, offset + 127 gamma, top e, lowest magnitude e, sign bit). counts:
+    int32 (ENCODED * LANES,): saturated, underflowed, largest |x|, smallest |x| - 1,
+    whose lanes are to be added up, or compared.
+    """
+    signature = types.void(bits, types.intp, fraction, rule, out, types.intp, counts)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source = element(context, builder, sig.args[0], args[0], args[1])
+        steps = element(context, builder, sig.args[2], args[2], ZERO)
+        number = context.make_array(sig.args[2])(context, builder, args[2]).nitems
+        target = element(context, builder, sig.args[4], args[4], args[1])
+        found = element(context, builder, sig.args[6], args[6], ZERO)
+        narrow = ir.VectorType(target.type.pointee, LANES)
+        fields = [splat(builder, builder.extract_value(args[3], i), _WHOLE) for i in range(5)]
+        octave_bits, offset, top, low, sign_bit = fields
+        keep_all = builder.icmp_signed("==", low, _number(0))
+        places = [vector(builder, found, I64(i * LANES), _WHOLE) for i in range(ENCODED)]
+        with cgutils.for_range_slice(builder, ZERO, args[5], I64(PAIR)) as (i, _):
+            tallies = [load(builder, place) for place in places]
+            words, fracs, es = [], [], []
+            for v in range(0, PAIR, LANES):
+                word = load(builder, vector(builder, source, builder.add(i, I64(v)), _WHOLE))
+                size = builder.and_(word, _number(SIZE))
+                octave = builder.lshr(size, _number(FRACTION))
+                words.append((word, size))
+                fracs.append(builder.and_(size, _number((1 << FRACTION) - 1)))
+                es.append(builder.sub(builder.shl(octave, octave_bits), offset))
+            slots = [cgutils.alloca_once_value(builder, e) for e in es]
+            with cgutils.for_range(builder, number) as inner:
+                limit = splat(builder, builder.load(builder.gep(steps, [inner.index])), _WHOLE)
+                for slot, frac in zip(slots, fracs, strict=True):
+                    above = builder.sext(builder.icmp_signed(">", frac, limit), _WHOLE)
+                    builder.store(builder.sub(builder.load(slot), above), slot)
+            for v, (slot, (word, size)) in enumerate(zip(slots, words, strict=True)):
+                e = builder.load(slot)
+                nonzero = builder.icmp_signed("!=", size, _number(0))
+                small = builder.icmp_signed("<", e, low)
+                large = builder.icmp_signed(">", e, top)
+                held = builder.select(large, top, e)
+                negative = builder.icmp_signed("<", e, _number(0))
+                held = builder.select(negative, _number(0), held)
+                sign = builder.and_(builder.ashr(word, _number(31)), sign_bit)
+                kept = builder.and_(nonzero, builder.or_(keep_all, builder.not_(small)))
+                code = builder.select(kept, builder.or_(held, sign), _number(0))
+                place = vector(builder, target, builder.add(i, I64(v * LANES)), narrow)
+                builder.store(builder.trunc(code, narrow), place, align=1)
+                for j, lost in enumerate((large, small)):
+                    one = builder.sext(builder.and_(nonzero, lost), _WHOLE)
+                    tallies[j] = builder.sub(tallies[j], one)
+                more = builder.icmp_signed(">", size, tallies[2])
+                tallies[2] = builder.select(more, size, tallies[2])
+                less = builder.sub(size, _number(1))  # of zero: the largest there is, unsigned
+                fewer = builder.icmp_unsigned("<", less, tallies[3])
+                tallies[3] = builder.select(fewer, less, tallies[3])
+            for place, tally in zip(places, tallies, strict=True):
+                builder.store(tally, place, align=4)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+encode_strips: Any = intrinsic(_encode_strips)

@@ -14,6 +14,9 @@ UNITS = {4: 8, 8: 64}  # bytes, of an offset in a word, by item size: half a flo
 QUAD = 4  # words that are read at once
 EARLY = {1: 2, 2: 3, 4: 4}  # products that offsets are ahead, by rows together
 STRAIGHT = 12  # words in a row without a branch: a chunk at gamma 8
+LANES = VECTOR_BYTES // 4  # elements of 32 bits in a vector
+BLOCK = 64  # columns of a task of the kernels that work without tables
+SIZE = 0x7FFFFFFF  # bits of a word, or of a float32: all but the sign
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 ZERO = I64(0)

@@ -1,4 +1,4 @@
-"""Fused multiply-adds over a block of columns, as Numba intrinsics (see `vector.py`)."""
+"""Fused multiply-adds over a block of columns, as Numba intrinsics (see `add_terms.py`)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..gemm.folds import BLOCK
-from .emit import VECTOR_BYTES, element, load, splat, vector
+from .emit import BLOCK, LANES, element, load, splat, vector
 
 FMA_STEPS = 16  # k steps of one pass
 
 _I64 = ir.IntType(64)
-LANES = VECTOR_BYTES // 4
 _VF32 = ir.VectorType(ir.FloatType(), LANES)
 
 

@@ -1,4 +1,4 @@
-"""Codes and table rows moved into place, as Numba intrinsics (see `vector.py`)."""
+"""Codes and table rows moved into place, as Numba intrinsics (see `add_terms.py`)."""
 
 from typing import Any
 

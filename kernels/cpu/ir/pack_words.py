@@ -1,4 +1,4 @@
-"""Codes of a turned into the words of the inner loops, as Numba intrinsics (see `vector.py`)."""
+"""Codes of a turned into the words of the inner loops, as Numba intrinsics (see `add_terms.py`)."""
 
 from typing import Any
 
@@ -9,9 +9,8 @@ from numba.extending import intrinsic
 
 from .emit import I32 as _I32
 from .emit import I64 as _I64
-from .emit import QUAD, SUMS, ZERO, Lane, element, lane_of, load, not_unrolled, splat, vector
+from .emit import QUAD, SIZE, SUMS, ZERO, Lane, element, lane_of, load, not_unrolled, splat, vector
 
-_SIZE = 0x7FFFFFFF  # bits of a word: all but the sign
 _REBIAS = (1023 - 127) << 23 & 0xFFFFFFFF  # of an exponent, from a float64's to a float32's
 
 
@@ -91,9 +90,9 @@ spread: Any = intrinsic(_spread)
 
 
 def _sizes(builder: Any, lane: Lane, words: Any, low: Any) -> Any:
-    """float32 |factor| of QUAD words, see `words.py`."""
+    """float32 |factor| of QUAD words, see `tables.py`."""
     kind = words.type
-    bits = builder.and_(words, splat(builder, builder.and_(builder.not_(low), _I32(_SIZE)), kind))
+    bits = builder.and_(words, splat(builder, builder.and_(builder.not_(low), _I32(SIZE)), kind))
     if lane.item_bytes == 8:  # from a float64's upper half: three places up, but for a 0
         bias = ir.Constant(kind, [_REBIAS] * QUAD)
         moved = builder.sub(builder.shl(bits, ir.Constant(kind, [3] * QUAD)), bias)

@@ -1,4 +1,4 @@
-"""Accumulators written as results, as Numba intrinsics (see `vector.py`)."""
+"""Accumulators written as results, as Numba intrinsics (see `add_terms.py`)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Rows of products in registers: the loops that `vector.py` and `weighted.py` make intrinsics of.
+"""Rows of products in registers: the loops of `add_terms.py` and `add_weighted.py`.
 
 A word of a holds a factor and where the row of the panel begins that it multiplies.
 """
@@ -82,7 +82,7 @@ def single(builder: Any, lane: Lane, place: Any, low: Any) -> tuple[Any, Any]:
 class Rows:
     """Emits the products of some neighbouring rows, whose sums stay in registers.
 
-    place: sums, panel and word (pointers), rows, step, low, count: see `vector.add_terms_floor`.
+    place: sums, panel and word (pointers), rows, step, low, count: see `add_terms.add_terms_floor`.
 
     The offset of a product is loaded some products before its row of the panel is read: a load that
     waits for its address, behind those of the products before it, leaves the load ports idle.

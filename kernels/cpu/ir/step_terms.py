@@ -1,4 +1,4 @@
-"""Accumulators that saturate or wrap, as Numba intrinsics (see `vector.py`)."""
+"""Accumulators that saturate or wrap, as Numba intrinsics (see `add_terms.py`)."""
 
 from typing import Any
 

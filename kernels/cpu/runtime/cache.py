@@ -6,18 +6,13 @@ where it differs the cached kernels are deleted before anything is loaded.
 """
 
 import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import numba
 from numba.core import event
 
 FOLDER = Path(__file__).resolve().parents[2]  # of all kernels
-PLAIN = (
-    os.environ.get("LNSIM_PLAIN", "") == "1"
-)  # read once: kernels are compiled one way or the other
 SUFFIXES = (".nbi", ".nbc")  # Numba's index and code files
 
 
@@ -77,11 +72,3 @@ class _Announcer(event.Listener):
 def announce_compilation() -> None:
     """From now on, print one line on stderr when a kernel has to be compiled."""
     event.register("numba:compile", _Announcer())
-
-
-def keep_plain_apart(folder: Path) -> None:
-    """Give the kernels without intrinsics (LNSIM_PLAIN=1) a cache of their own: functions have the
-    same names in both."""
-    config: Any = numba.config
-    if PLAIN and not config.CACHE_DIR:
-        config.CACHE_DIR = str(folder / "__pycache__" / "plain")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .inner import inner
+
 LINE = 64  # bytes of a cache line: a vector that lies across two costs twice
 
 _kept: dict[str, npt.NDArray[np.uint8]] = {}
@@ -37,3 +39,11 @@ def scratch(name: str, count: int, dtype: Any) -> npt.NDArray[Any]:
         room = _kept[name] = raw[start : start + size]
     view = _views[asked] = room[:size].view(dtype)
     return view
+
+
+@inner
+def aligned(size, like):  # type: ignore[no-untyped-def]
+    """Room of a task's own for `size` items of `like`'s type, from the start of a cache line."""
+    room = np.empty(size + LINE // like.itemsize, like.dtype)
+    start = (-room.ctypes.data % LINE) // like.itemsize
+    return room[start : start + size]

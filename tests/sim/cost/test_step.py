@@ -1,21 +1,28 @@
 """The cost of a step: what training counts and what the model says are one; energies add up."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from lnsim.lns import Accumulator, Datapath
-from lnsim.sim import cost_step, get_machine, get_recipe
+from lnsim.sim import Tally, convert, cost_step, get_machine, get_recipe, make_optimiser, trace_step
 from lnsim.sim.cost.energy import compare, price_step
-from lnsim.sim.cost.mac_source import MAC_SOURCES, three_pass_energy
+from lnsim.sim.cost.mac_source import MAC_SOURCES
 from lnsim.sim.cost.step import StepCost
 from lnsim.sim.events.event import Event, Events, add_events
 from lnsim.sim.machine.machine import machine_names
 from lnsim.sim.prices.table import ZERO, PriceTable
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.run_cost import run_workload
+from lnsim.sim.runs.run_cost import counted_events
 from lnsim.sim.runs.train import train
-from lnsim.sim.workload.networks import network_workload
+from lnsim.sim.training import backprop
+from lnsim.sim.training.make_optimiser import update_of_a_step
+from lnsim.sim.workload.networks import network_workload, run_workload
 from lnsim.sim.workload.workload import PHASES, Gemm, workload_of_layers
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 TABLE = PriceTable.default()
 TOY = workload_of_layers(
@@ -28,7 +35,9 @@ TOY = workload_of_layers(
     "name",
     ["lns", "fp8", "fp32", "int8", "fp8-fixed", "fp8-no-master", "bf16", "mxfp6-e3m2", "mxint8"],
 )
-def test_the_model_is_what_training_counts(model: str, name: str) -> None:
+def test_the_model_is_what_training_counts(
+    model: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every arithmetic event of two real steps, counted as they ran, is twice the model's step.
 
     Two independent ways to the same numbers: layers that count what they do, and shapes traced on
@@ -37,18 +46,25 @@ def test_the_model_is_what_training_counts(model: str, name: str) -> None:
     run = RunConfig(
         data="digits", model=model, format=name, batch=8, limit_train=16, limit_test=4, epochs=1
     )
-    record = train(run)
-    step = cost_step(run_workload(model, (1, 8, 8), 10, 8), run.accelerator(), run.recipe())
+    path = tmp_path / "run.pt"
+    monkeypatch.setattr("lnsim.sim.runs.train.COUNT_EVENTS", True)
+    record = train(run, checkpoint=path)
+    counts = json.loads(torch.load(path, weights_only=True)["tally"])["events"]
+    assert counts == record.to_json()["counted_events"]
+    plan = run.resolve()
+    step = cost_step(plan.workload, plan.machine, plan.recipe)
     for phase in PHASES:
         components = ["array", "conversion"] + ["vector unit"] * (phase == "update")
         modelled: Events = {}
         for component in components:
             add_events(modelled, step.parts.get((phase, component), {}))
-        counted = {Event(k, b, d): n for k, b, d, n in record["counted_events"][phase]}
+        counted = {Event(k, b, d): n for k, b, d, n in counts[phase]}
         assert counted == {event: 2 * count for event, count in modelled.items()}, phase
     per_step = price_step(step, TABLE).total
-    assert record["energy"]["per_step_pj"]["mid"] == pytest.approx(per_step.mid, rel=1e-12)
-    assert record["step"]["overlapped_cycles"] == step.overlapped_cycles
+    assert record.energy is not None
+    assert record.step is not None
+    assert record.energy.per_step_pj.mid == pytest.approx(per_step.mid, rel=1e-12)
+    assert record.step.overlapped_cycles == step.overlapped_cycles
 
 
 def cost(
@@ -153,19 +169,23 @@ PUBLISHED = {
 }
 
 
+def iteration_mj(name: str, fmt: str) -> float:
+    """The paper's accounting as reconstructed: a constant per MAC, three passes, no memories."""
+    (row,) = (row for row in TABLE.rows.values() if (row.kind, row.detail) == ("mac", fmt))
+    return 3 * network_workload(name).forward_macs * row.price.mid / 1e9
+
+
 @pytest.mark.parametrize("name", ["resnet50", "bert-base", "bert-large"])
 def test_the_published_iterations(name: str) -> None:
     """One sample, three GEMM passes, the reconstructed constants: within 10 % of the chart."""
-    workload = network_workload(name)
     for fmt, published in PUBLISHED[name].items():
-        energy = three_pass_energy(workload, fmt, TABLE)
-        assert energy.mid / 1e9 == pytest.approx(published, rel=0.1), fmt
+        assert iteration_mj(name, fmt) == pytest.approx(published, rel=0.1), fmt
 
 
 def test_the_published_iterations_that_do_not_follow() -> None:
     """ResNet-18 lies 20 % above the constants and GPT's formats on either side: not tuned away."""
     off = {
-        (name, fmt): three_pass_energy(network_workload(name), fmt, TABLE).mid / 1e9 / published
+        (name, fmt): iteration_mj(name, fmt) / published
         for name in ("resnet18", "gpt-1.7b")
         for fmt, published in PUBLISHED[name].items()
     }
@@ -261,3 +281,44 @@ def test_missing_prices_are_named() -> None:
     few = PriceTable({k: r for k, r in TABLE.rows.items() if k[0] != "antilog_lookup"})
     with pytest.raises(ValueError, match=r"^prices must have rows of kind antilog_lookup for "):
         price_step(cost(), few)
+
+
+class Fork(nn.Module):
+    """Two layers share an activation and an error; a norm has a float gain, and a zero bias that
+    Madam cannot move."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(6, 8), nn.LayerNorm(8)
+        self.left, self.right, self.last = (nn.Linear(8, n) for n in (8, 8, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(x)))
+        return self.last(self.left(x) + self.right(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "optimiser"),
+    [
+        ("lns8", "integer-madam"), ("lns8", "lns-madam"), ("fp8-no-master", "adamw"),
+        ("fp8-no-master", "madam"), ("mxfp4", "adamw"), ("fp32-madam", "madam"),
+    ],
+)  # fmt: skip
+def test_what_a_run_counts_is_known_beforehand(name: str, optimiser: str) -> None:
+    """A step's events, the update of what really moves and what is encoded in two layers among
+    them, are those that layers and optimiser count as they go."""
+    torch.manual_seed(0)
+    recipe = get_recipe(name, optimiser)
+    model, x = Fork(), torch.randn(16, 6)
+    workload = trace_step(model, x.to("meta"))
+    own = convert(model, recipe)
+    rule = make_optimiser(own, recipe)
+    tally = own.tally
+    assert isinstance(tally, Tally)
+    tally.reset()
+    update = update_of_a_step(own, rule, recipe)
+    for _ in range(3):
+        backprop.step(own, rule, x, torch.arange(16) % 3, cross_entropy)
+    step = cost_step(workload, get_machine("edge-16"), recipe)
+    assert tally.events == counted_events(step, update, begun=3, done=3)
+    assert max(tensor.readers for tensor in workload.tensors) == 2

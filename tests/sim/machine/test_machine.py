@@ -6,7 +6,7 @@ import pytest
 from lnsim.sim import Machine, cost_step, get_machine, get_recipe
 from lnsim.sim.cost.energy import price_step
 from lnsim.sim.machine.machine import KEYS, check_trainable, machine_names
-from lnsim.sim.prices.table import Interval
+from lnsim.sim.prices.interval import Interval
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.workload.workload import Gemm, workload_of_layers
 

@@ -12,7 +12,7 @@ from lnsim.lns import Accumulator, Datapath, LNSFormat
 from lnsim.lns.array import LNSArray
 from lnsim.sim import gemm_cost
 from lnsim.sim.machine.systolic import DATAFLOWS, RECURRENCES
-from lnsim.sim.machine.walk import Walk, walk_gemm
+from systolic_walk import Walk, walk_gemm
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CASES, LAYERS = (

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lnsim.sim import cost_step, get_machine, get_recipe
-from lnsim.sim.cost.energy import price_step
 from lnsim.sim.events.event import Event
-from lnsim.sim.prices.sources import ert_text, load_prices, table_of_node
-from lnsim.sim.prices.table import Interval, PriceTable, price
-from lnsim.sim.workload.workload import Gemm, workload_of_layers
+from lnsim.sim.prices.interval import Interval
+from lnsim.sim.prices.rows import read_row
+from lnsim.sim.prices.sources import READERS, laid_over, load_prices, table_of_node
+from lnsim.sim.prices.table import PriceTable, price
 
 ROW = {
     "kind": "int_add", "bits": 8, "low_pj": 0.006, "mid_pj": 0.007, "high_pj": 0.008,
     "unit": "pJ/operation", "node": "45 nm 0.9 V", "source": "mine", "confidence": "derived",
 }  # fmt: skip
-TOY = workload_of_layers("toy", [Gemm("a", "forward", 8, 8, 8)])
+PRICES = ("low_pj", "mid_pj", "high_pj")
 
 
 def written(path: Path, values: object) -> Path:
@@ -85,25 +84,29 @@ def test_other_files(tmp_path: Path) -> None:
         load_prices(written(tmp_path / "p.json", {}))
 
 
-def test_an_ert_goes_out_and_comes_back(tmp_path: Path) -> None:
-    """What Accelergy would read gives the same mid energies when it is laid over the table."""
-    table = PriceTable.default()
-    cost = cost_step(TOY, get_machine("edge-16"), get_recipe("lns8"))
-    text = ert_text(cost.events(), table)
-    parsed = yaml.safe_load(text)
-    assert parsed["ERT"]["version"] == "0.4"
-    assert set(parsed["ERT"]["tables"][0]) == {"name", "actions"}
-    assert set(parsed["ERT"]["tables"][0]["actions"][0]) == {"name", "arguments", "energy"}
-    path = tmp_path / "ert.yaml"
-    path.write_text(text)
-    back = load_prices(path)
-    ours, theirs = (price_step(cost, t).total for t in (table, back))
-    assert theirs.mid == pytest.approx(ours.mid, rel=1e-8)
-    assert theirs.low == pytest.approx(theirs.high)  # one number an action
-    for entry in parsed["ERT"]["tables"]:
-        entry["actions"][0]["energy"] *= 2
-    doubled = load_prices(written(path, parsed))
-    assert price_step(cost, doubled).total.mid == pytest.approx(2 * ours.mid, rel=1e-8)
+def test_a_reader_of_another_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file of gate reports needs: one reader; its rows lie over the machine's node."""
+
+    def read(path: Path, node: str) -> PriceTable:
+        name, pj = path.read_text().split()
+        values = ROW | {"bits": "32", "source": name} | dict.fromkeys(PRICES, pj)
+        return laid_over(table_of_node(node), [read_row({k: str(v) for k, v in values.items()})])
+
+    path = tmp_path / "adder.rpt"
+    path.write_text("yosys 0.25")
+    with pytest.raises(ValueError, match=r"must be a \.csv, \.yaml or \.yml file, got adder\.rpt"):
+        load_prices(path)
+    monkeypatch.setitem(READERS, ".rpt", read)
+    table = load_prices(path)
+    assert table.value(table.weights(Event("accumulate", 32))) == Interval(0.25, 0.25, 0.25)
+    assert "yosys" in table.sources
+    with pytest.raises(ValueError, match=r"adder\.rpt: node must be one of 32 nm,"):
+        load_prices(path, "7 nm")
+    path.write_text("yosys -1")
+    with pytest.raises(ValueError, match=r"adder\.rpt: prices must be 0 <= low"):
+        load_prices(path)
+    with pytest.raises(ValueError, match=r"must be a \.csv, \.yaml, \.yml or \.rpt file"):
+        load_prices(tmp_path / "p.json")
 
 
 def test_scaling_reaches_a_neighbour_and_no_further() -> None:

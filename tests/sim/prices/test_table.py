@@ -5,26 +5,12 @@ from pathlib import Path
 import pytest
 from lnsim.lns.datapath import Accumulator, Antilog, Datapath, FloatDatapath, IntDatapath
 from lnsim.lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, LNS8, Format
-from lnsim.sim import RECIPES, cost_step, get_machine, get_recipe, lns_recipe
 from lnsim.sim.events.event import Event, Events
 from lnsim.sim.events.mac import gemm_events
-from lnsim.sim.prices.kinds import RULE_TEXT, RULES
-from lnsim.sim.prices.rows import read_row
+from lnsim.sim.prices.interval import ZERO, Interval, ranking
+from lnsim.sim.prices.rows import COLUMNS, CONFIDENCES
 from lnsim.sim.prices.sources import load_prices
-from lnsim.sim.prices.table import (
-    COLUMNS,
-    CONFIDENCES,
-    KINDS,
-    PER_BIT,
-    ZERO,
-    Interval,
-    PriceTable,
-    difference,
-    price,
-    rank_events,
-    ranking,
-)
-from lnsim.sim.workload.networks import network_workload
+from lnsim.sim.prices.table import PriceTable, difference, price, rank_events
 
 TABLE = PriceTable.default()
 HEAD = ",".join(COLUMNS)
@@ -77,49 +63,6 @@ def test_dram_spans_the_published_range() -> None:
     row = TABLE.rows["dram_read_bits", 0, "horowitz"].price
     assert row.low == pytest.approx(1300 / 64, rel=0.01)
     assert row.high == pytest.approx(2600 / 64, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("event", "pj"),
-    [
-        (Event("accumulate", 24), (0.05 + 0.1) / 2),
-        (Event("exponent_add", 4), 0.03 / 2),
-        (Event("result_add", 48), 0.1 * 1.5),
-        (Event("compare", 12), (0.03 + 0.05) / 2),
-        (Event("significand_multiply", 4, "4x4"), 0.2 * 16 / 64),
-        (Event("constant_multiply", 32, "32x17"), 0.2 + (3.1 - 0.2) * (544 - 64) / (1024 - 64)),
-        (Event("shift", 24), 24 * 5 * 0.00025),
-        (Event("bin_select", 24, "4x24"), 3 * 24 * 0.00025),
-        (Event("antilog_lookup", 9, "32x9"), 0.07 * 2),
-        (Event("antilog_lookup", 18, "8x18"), 0.07 * 2),
-        (Event("float_multiply", 8, "4x3e5"), 0.2 * 12 / 64 + 0.03 * 5 / 8 + 8 * 0.008),
-        (Event("float_add", 8, "fp8-e5m2"), 0.4 / 2),
-        (Event("convert", 32), 0.1 + 0.075 + 32 * 5 * 0.00025),
-        (Event("encode", 8, "gamma=8"), 0.03 + 3 * 0.075),
-        (Event("encode", 8, "float"), 0.03 + 24 * 5 * 0.00025),
-        (Event("requantise", 16), 0.05),
-        (Event("float_to_int", 32), 0.075 + 24 * 5 * 0.00025),
-        (Event("float_div_sqrt", 16, "divide"), 18.4 * (11 / 24) ** 2),
-        (Event("float_exp", 32), 27.6),
-        (Event("wire_bits", 0, "2.5mm"), 2.5 * 0.24),
-        (Event("sram_read_bits", 64, "512B"), 1.67 / 64 / 2**0.5),
-        (Event("sram_read_bits", 8, "1024B"), 1.324 / 32),
-        (Event("sram_read_bits", 256, "1024B"), 3.378 / 128),
-        (Event("sram_read_bits", 48, "1024B"), (1.324 / 32 + 1.67 / 64) / 2),
-        (
-            Event("sram_read_bits", 64, str(2304 * 1024) + "B"),
-            127.5 / 64 + (188.7 - 127.5) / 64 * (2304**0.5 - 2048**0.5) / (4096**0.5 - 2048**0.5),
-        ),
-    ],
-)
-def test_rules_by_hand(event: Event, pj: float) -> None:
-    """Kinds without a row follow the stated rule."""
-    assert mid(event) == pytest.approx(pj, rel=1e-12)
-
-
-def test_every_rule_is_stated() -> None:
-    """The report's text covers each kind that has a rule, and no other."""
-    assert {kind for kinds in RULE_TEXT for kind in kinds.split(", ")} == set(RULES)
 
 
 def test_a_gemm_by_hand() -> None:
@@ -202,34 +145,6 @@ def test_a_difference_of_opposite_signs_is_not_ranked() -> None:
     assert rank_events(a, b, TABLE) == "cannot be ranked"
 
 
-def test_every_kind_of_row_says_what_its_detail_is() -> None:
-    """A row is taken exactly if an event can be like it, or its kind's rule finds it."""
-    workload = network_workload("bert-base", 1)
-    logs = [
-        lns_recipe(accumulator=Accumulator(9, style="log"), variant=variant)
-        for variant in ("exact", "table:8", "interp:4", "mitchell")
-    ]
-    recipes = [*map(get_recipe, RECIPES), lns_recipe(accumulator=Accumulator(style="bins"))]
-    recipes += [lns_recipe(optimiser="madam")]
-    edge, far = get_machine("edge-16"), get_machine("lns-madam-like")
-    steps = [cost_step(workload, edge, recipe) for recipe in (*recipes, *logs)]
-    steps += [cost_step(workload, far, recipe) for recipe in recipes]
-    events = {event for step in steps for event in step.events()}
-    bases = {"int_add", "mux_bits", "float_overhead", "mac"}
-    assert {event.kind for event in events} | bases == KINDS
-    for event in sorted(events):
-        if event.kind == "wire_bits":  # only its base, a millimetre, is a row
-            continue
-        unit = "pJ/bit" if event.kind in PER_BIT else "pJ/operation"
-        record = dict(zip(COLUMNS, (event.kind, str(event.bits), event.detail), strict=False))
-        record |= dict.fromkeys(("low_pj", "mid_pj", "high_pj"), "1")
-        record |= {"unit": unit, "node": "n", "source": "s", "confidence": "derived"}
-        assert read_row(record).key == (event.kind, event.bits, event.detail)
-        if event.kind not in ("float_add", "encode"):
-            with pytest.raises(ValueError, match=f"^detail of {event.kind} must "):
-                read_row(record | {"detail": "foo"})
-
-
 def test_a_user_table_replaces_and_adds_rows(tmp_path: Path) -> None:
     """A row for one event wins over the rule; a base row moves everything priced from it."""
     path = tmp_path / "prices.csv"
@@ -240,34 +155,3 @@ def test_a_user_table_replaces_and_adds_rows(tmp_path: Path) -> None:
     assert table.value(table.weights(Event("compare", 4))).mid == pytest.approx(0.1)
     assert table.value(table.weights(Event("accumulate", 32))).mid == 0.1
     assert "mine" in table.sources
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("pJ/operation", "", "line 2: unit must be given, got nothing"),
-        ("pJ/operation", "pJ/bit", "line 2: unit must be one of pJ/operation, got 'pJ/bit'"),
-        ("a source", " ", "line 2: source must be given, got nothing"),
-        ("0.1", "-0.1", "line 2: prices must be 0 <= low <= mid <= high, got -0.1, 0.2, 0.3"),
-        ("0.1", "0.25", "line 2: prices must be 0 <= low <= mid <= high, got 0.25, 0.2, 0.3"),
-        ("0.3", "inf", "line 2: prices must be 0 <= low <= mid <= high, got 0.1, 0.2, inf"),
-        ("0.2", "cheap", "line 2: mid_pj must be a number, got 'cheap'"),
-        ("int_add", "intadd", "line 2: kind must be one of"),
-        ("derived", "guess", "line 2: confidence must be one of confirmed, derived, unconfirmed"),
-        ("45 nm", "7 nm", "node must be the same in every row, got 45 nm 0.9 V, 7 nm 0.9 V"),
-        ("kind,bits", "kinds,bits", "must have the columns kind, bits,"),
-        ("int_add,8,", "int_add,0,", "line 2: bits of int_add must be a width above 0, got 0"),
-        ("int_add,8,,", "gauss_lookup,9,foo,", "line 2: detail of gauss_lookup must look like "),
-        ("int_add,8,,", "gauss_lookup,9,8x8,", "line 2: bits of gauss_lookup must be 8, got 9"),
-        ("int_add,8,,", "int_multiply,8,0x8,", "line 2: detail of int_multiply must look like "),
-        ("int_add,8,,", "distance,9,x,", "line 2: detail of distance must be left out, got 'x'"),
-        ("int_add,8,,", "mac,9,lns8,", "line 2: bits of mac must be 8, got 9"),
-    ],
-)
-def test_a_broken_user_table_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
-    """Each fault ends in one line that names file line and field."""
-    path = tmp_path / "prices.csv"
-    path.write_text(f"{HEAD}\n{ROW}\n".replace(old, new), encoding="utf-8")
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - the text is checked below
-        load_prices(path)
-    assert message in str(error.value)

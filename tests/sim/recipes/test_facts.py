@@ -16,7 +16,7 @@ from lnsim.lns import (
 )
 from lnsim.sim.cli.main import main
 from lnsim.sim.recipes.facts import ZOO, details, worst_error
-from lnsim.sim.report.precision_plot import magnitudes, precision_png, worst_errors
+from lnsim.sim.report.precision_plot import magnitudes, precision_picture, worst_errors
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -112,6 +112,8 @@ def test_the_picture_is_of_the_kind_its_name_says(
             contents.add(path.read_bytes())
         assert len(contents) == 1
         assert contents.pop().startswith(start)
+    assert main(["formats", "e5g4", "--plot", str(tmp_path / "e5g4.png")]) == 0
+    assert (tmp_path / "e5g4.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     for words, message in (
         (["lns8", "--plot", "x.jpg"], "plot must end in .pdf, .png or .svg, got x.jpg"),
@@ -120,6 +122,8 @@ def test_the_picture_is_of_the_kind_its_name_says(
          "fp8-e4m3 or fp8-e5m2, got the recipe fp8"),
         (["lns", "--plot", "x.png"], "plot must be of a number format, such as the recipe's "
          "lns8 or lns16-update, got the recipe lns"),
+        (["e5g4-log", "--plot", "x.png"], "plot must be of a number format, such as the recipe's "
+         "e5g4 or lns16-update, got the recipe e5g4-log"),
     ):  # fmt: skip
         assert main(["formats", *words]) == 2
         out = capsys.readouterr()
@@ -132,12 +136,12 @@ def test_the_picture_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path = tmp_path / "a" / "lns8.png"
     assert main(["formats", "lns8", "--plot", str(path)]) == 0
     assert str(path) in capsys.readouterr().out
-    assert path.read_bytes() == precision_png("lns8")
+    assert path.read_bytes() == precision_picture("lns8")
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert precision_png("mxfp4") != precision_png("fp4-e2m1")
+    assert precision_picture("mxfp4") != precision_picture("fp4-e2m1")
     assert main(["formats", "--plot", str(path)]) == 2
     assert "plot must come with the name of a format" in capsys.readouterr().err
     with pytest.raises(
         ValueError, match=r"^format must be one of bf16, .+, got 'fp9'; did you mean fp8\?$"
     ):
-        precision_png("fp9")
+        precision_picture("fp9")

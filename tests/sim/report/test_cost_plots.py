@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 from lnsim.sim.cost.components import COMPONENTS
+from lnsim.sim.cost.energy import StepEnergy, price_step
 from lnsim.sim.cost.step import StepCost, cost_gemm, cost_step
 from lnsim.sim.machine.machine import Machine, get_machine, machine_names
+from lnsim.sim.prices.sources import table_of_node
 from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import get_recipe
 from lnsim.sim.report.cost_plots import (
@@ -39,6 +41,11 @@ def costs_of(
     """Return the costs of a workload in some recipes."""
     where = get_machine(machine)
     return [cost_step(workload, where, get_recipe(name), prices) for name in recipes]
+
+
+def energies_of(*recipes: str) -> list[StepEnergy]:
+    """Return the energies of a step in some recipes at the shipped prices."""
+    return [price_step(cost, PriceTable.default()) for cost in costs_of(*recipes)]
 
 
 def with_bandwidth(machine: Machine, factor: float) -> Machine:
@@ -91,23 +98,37 @@ def test_the_largest_loss_is_named() -> None:
 @pytest.mark.parametrize("recipes", [("lns8",), SIX], ids=["one", "six"])
 def test_pictures_are_the_same_each_time(recipes: tuple[str, ...]) -> None:
     """One cost or six: a PNG, with equal bytes from equal input made anew."""
-    table = PriceTable.default()
-    energy, roofline = energy_png(costs_of(*recipes), table), roofline_png(costs_of(*recipes))
+    energy, roofline = energy_png(energies_of(*recipes)), roofline_png(costs_of(*recipes))
     check_png(energy)
     check_png(roofline)
-    assert energy == energy_png(costs_of(*recipes), table)
+    assert energy == energy_png(energies_of(*recipes))
     assert roofline == roofline_png(costs_of(*recipes))
-    assert energy != energy_png(costs_of(*reversed(recipes), "fp8-fixed"), table)
+    assert energy != energy_png(energies_of(*reversed(recipes), "fp8-fixed"))
 
 
 def test_more_costs_need_more_room_and_dots_more_pixels() -> None:
     """A bar keeps its height; dpi scales both pictures."""
-    table = PriceTable.default()
-    one, six = (check_png(energy_png(costs_of(*names), table)) for names in (("lns8",), SIX))
+    one, six = (check_png(energy_png(energies_of(*names))) for names in (("lns8",), SIX))
     assert six[1] > one[1]
     assert six[0] == one[0]
-    assert check_png(energy_png(costs_of("lns8"), table, dpi=80)) == (one[0] // 2, one[1] // 2)
+    assert check_png(energy_png(energies_of("lns8"), dpi=80)) == (one[0] // 2, one[1] // 2)
     assert check_png(roofline_png(costs_of("lns8"), dpi=50)) == (480, 300)
+
+
+def test_pictures_price_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture shows the energies it is given: twice the parts are another picture, by no table.
+
+    Its caption names the prices, so a table of another node is another picture of the same parts.
+    """
+    one = energies_of("lns8", "fp8")
+    twice = [
+        replace(energy, parts={part: pj.scaled(2) for part, pj in energy.parts.items()})
+        for energy in one
+    ]
+    elsewhere = [replace(energy, prices=table_of_node("32 nm")) for energy in one]
+    monkeypatch.setattr(PriceTable, "weights", None)
+    monkeypatch.setattr(PriceTable, "value", None)
+    assert len({energy_png(energies) for energies in (one, twice, elsewhere)}) == 3
 
 
 def test_every_component_has_a_colour() -> None:
@@ -146,7 +167,7 @@ def test_costs_are_told_apart() -> None:
     other = workload_of_layers("other", LAYERS[:2])
     mixed = costs_of("lns8") + costs_of("lns8", machine="tpu-128", workload=other)
     mixed += costs_of("lns8", prices="published-pe")
-    check_png(energy_png(mixed, PriceTable.default()))
+    check_png(energy_png([price_step(cost, PriceTable.default()) for cost in mixed]))
     check_png(roofline_png([mixed[0], mixed[2]]))
     with pytest.raises(ValueError, match="costs must be of one machine"):
         roofline_png(mixed)
@@ -154,6 +175,6 @@ def test_costs_are_told_apart() -> None:
 
 def test_no_costs_are_refused() -> None:
     """There is nothing to draw."""
-    for draw in (roofline_png, lambda costs: energy_png(costs, PriceTable.default())):
+    for draw in (roofline_png, energy_png):
         with pytest.raises(ValueError, match="costs must not be empty"):
             draw([])

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,8 +25,9 @@ from lnsim.sim.report.sweep_tables import (
     summarise,
 )
 from lnsim.sim.report.units import digits, energy_text, unit_of
+from lnsim.sim.runs.record import Record, failed_record
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.store import failed_record
+from lnsim.sim.runs.store import read_record
 from lnsim.sim.runs.sweep_config import SweepConfig, load_sweep
 from PIL import Image
 
@@ -45,11 +46,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def records_of(folder: Path) -> list[dict[str, Any]]:
+def records_of(folder: Path) -> list[Record]:
     """The records of a sweep, in its order."""
     config = load_sweep(folder / "sweep.yaml", {})
     names = [folder / "runs" / f"{run.run_id}.json" for run in config.runs()]
-    return [json.loads(path.read_text()) for path in names]
+    return [read_record(path) for path in names]
 
 
 class Page(HTMLParser):
@@ -89,25 +90,27 @@ def test_results_csv_has_a_row_a_run_and_every_field(swept: Path) -> None:
     records = records_of(swept)
     assert len(rows) == len(records) == 8
     for row, record in zip(rows, records, strict=True):
-        for name, value in record["config"].items():
+        for name, value in record.config.items():
             assert row[name] == ("" if value is None else str(value))
-        assert float(row["test_accuracy"]) == record["test_accuracy"]
+        assert float(row["test_accuracy"]) == record.test_accuracy
         for end in ("low", "mid", "high"):
-            priced = record["energy"]["per_epoch_pj"][end]
+            priced = getattr(record.energy.per_epoch_pj, end)  # type: ignore[union-attr]
             assert float(row[f"energy_per_epoch_{end}_pj"]) == priced
-        assert int(row["encoded"]) == sum(count["elements"] for count in record["counts"])
-        assert row["overflow_rule"] == record["overflow_rule"]
-        assert row["versions_torch"] == record["versions"]["torch"]
+        assert int(row["encoded"]) == sum(count.elements for count in record.counts)
+        assert row["overflow_rule"] == record.overflow_rule
+        assert row["versions_torch"] == record.versions["torch"]
 
 
 def test_summary_csv_has_mean_std_and_n(swept: Path) -> None:
     """Over the seeds of a configuration, in the sweep's order."""
     rows = list(csv.DictReader(io.StringIO((swept / "summary.csv").read_text())))
     records = records_of(swept)
-    assert [row["label"] for row in rows] == [record["label"] for record in records[:4]]
+    assert [row["label"] for row in rows] == [record.label for record in records[:4]]
     assert "seed" not in rows[0]
     for index, row in enumerate(rows):
-        accuracy = [records[index]["test_accuracy"], records[index + 4]["test_accuracy"]]
+        accuracy = [
+            r.test_accuracy for r in (records[index], records[index + 4]) if r.test_accuracy
+        ]
         assert float(row["accuracy_mean"]) == pytest.approx(mean(accuracy), abs=1e-12)
         assert float(row["accuracy_std"]) == pytest.approx(stdev(accuracy), abs=1e-12)
         assert (row["n"], row["n_ok"]) == ("2", "2")
@@ -132,16 +135,16 @@ def test_the_page_is_self_contained_and_complete(swept: Path) -> None:
     assert "@import" not in source
     text = " ".join("".join(page.text).split())
     for record in records_of(swept):
-        assert record["label"] in text
-        assert record["overflow_rule"] in text
-        assert record["versions"]["numba"] in text
+        assert record.label in text
+        assert record.overflow_rule in text
+        assert record.versions["numba"] in text
     table = PriceTable.default()
     rows = {
         key
         for record in records_of(swept)
-        for events in record["events"].values()
-        for kind, bits, detail, _ in events
-        for key in table.weights(Event(kind, bits, detail))
+        for events in record.events.values()
+        for event in events
+        for key in table.weights(event)
     }
     assert len(rows) > 15
     for key in rows:
@@ -182,11 +185,11 @@ def test_the_printed_table_has_a_row_a_configuration(
 
 def record_of(
     fields: dict[str, Any], accuracy: float | None, mid: float = 1e6, status: str = "ok"
-) -> dict[str, Any]:
+) -> Record:
     """A record as a run leaves it, with made-up numbers."""
     config = RunConfig(**fields)
     group = {"low": mid / 10, "mid": mid / 5, "high": mid / 4}
-    return {
+    values = {
         "id": config.run_id,
         "label": config.label,
         "config": config.as_dict(),
@@ -208,6 +211,7 @@ def record_of(
             "per_epoch_pj": {"low": mid, "mid": mid * 5, "high": mid * 8},
             "by_group": dict.fromkeys(GROUPS, group),
         },
+        "step": {"overlapped_seconds": 0.5, "sequential_seconds": 1.0, "multiplications": {}},
         "overflow_rule": "saturates",
         "node": "45 nm",
         "versions": {"numba": "0", "python": "3"},
@@ -217,9 +221,10 @@ def record_of(
         "time": "now",
         "seconds": 1.0,
     }
+    return Record.from_json(values)
 
 
-def mixed() -> Iterator[dict[str, Any]]:
+def mixed() -> Iterator[Record]:
     """Configurations that ended well, diverged in part, diverged, and failed."""
     yield record_of({"seed": 0}, 90.0, 1e6)
     yield record_of({"seed": 1}, 92.0, 1e6)
@@ -285,7 +290,7 @@ def test_a_pair_is_ranked_by_its_difference() -> None:
     a = record_of({}, 90.0, 1e6)
     b = record_of({"format": "fp32"}, 90.0, 2e6)
     c = record_of({"format": "bf16"}, 90.0, 1e6)
-    c["events"] = {"forward": [["int_add", 16, "", 600000]]}
+    c = replace(c, events={"forward": {Event("int_add", 16): 600000}})
     d = failed_record(RunConfig(format="fp16"), "died")
     signs = rank_matrix(summarise([a, b, c, d]), PriceTable.default())
     assert signs[0] == [" ", "<", "?", " "]
@@ -295,7 +300,7 @@ def test_a_pair_is_ranked_by_its_difference() -> None:
 
 def test_labels_do_not_overlap() -> None:
     """Ten close configurations: no label lies on another, on a point or outside the axes."""
-    import lnsim.sim.report.sweep_plot as plots
+    import lnsim.sim.report.figure as plots
 
     placed: list[Any] = []
     original = plots.free_place

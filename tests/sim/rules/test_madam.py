@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lnsim.kernels import move_codes, quantise, to_float32
+from lnsim.kernels import decode, move_codes, quantise
 from lnsim.lns import LNSFormat, NonFiniteError
 from lnsim.sim import IntegerMadam, LNSMadam, Madam, Recipe, convert, get_recipe, lns_recipe
 from lnsim.sim.rules.madam import integer_madam_update, madam_direction, madam_update
@@ -240,7 +240,7 @@ def test_weights_lie_on_the_update_format_after_each_step(name: str) -> None:
     for parameter in model.parameters():
         real = parameter.detach().numpy()
         array, _ = quantise(real, recipe.update, scaling=scaling)  # type: ignore[arg-type]
-        assert np.array_equal(to_float32(array), real)
+        assert np.array_equal(decode(array), real)
 
 
 def test_zero_tensors_are_named_and_frozen_or_drawn() -> None:

@@ -1,7 +1,9 @@
 """The table of learning rules, and that it is open: one defined here trains, counts and costs."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,6 @@ from lnsim.sim.events.event import Event, Events, add_events
 from lnsim.sim.events.update import update_events
 from lnsim.sim.rules.rule import RULES, Rule, get_rule, named
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.run_cost import run_workload
 from lnsim.sim.runs.train import train
 from lnsim.sim.training import backprop
 from lnsim.sim.training.make_optimiser import make_optimiser
@@ -70,7 +71,9 @@ def sign(monkeypatch: pytest.MonkeyPatch) -> Rule:
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 @pytest.mark.parametrize("name", ["lns", "fp32"])
-def test_a_rule_of_ones_own_trains_and_costs(sign: Rule, name: str, model: str) -> None:
+def test_a_rule_of_ones_own_trains_and_costs(
+    sign: Rule, name: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By name alone a run trains with it through its own step, and what two steps counted is twice
     the cost model's, the work once a tensor too."""
     config = RunConfig(
@@ -78,15 +81,20 @@ def test_a_rule_of_ones_own_trains_and_costs(sign: Rule, name: str, model: str) 
         limit_test=4, epochs=1,
     )  # fmt: skip
     assert config.lr == sign.lr
-    record = train(config)
+    path = tmp_path / "run.pt"
+    monkeypatch.setattr("lnsim.sim.runs.train.COUNT_EVENTS", True)
+    record = train(config, checkpoint=path)
+    counts = json.loads(torch.load(path, weights_only=True)["tally"])["events"]
+    assert counts == record.to_json()["counted_events"]
     assert len(stepped) == 2
-    workload = run_workload(model, (1, 8, 8), 10, 8)
-    step = cost_step(workload, config.accelerator(), config.recipe())
+    plan = config.resolve()
+    workload = plan.workload
+    step = cost_step(workload, plan.machine, plan.recipe)
     for phase in PHASES:
         modelled: Events = {}
         for component in ["array", "conversion"] + ["vector unit"] * (phase == "update"):
             add_events(modelled, step.parts.get((phase, component), {}))
-        counted = {Event(k, b, d): n for k, b, d, n in record["counted_events"][phase]}
+        counted = {Event(k, b, d): n for k, b, d, n in counts[phase]}
         assert counted == {event: 2 * count for event, count in modelled.items()}, phase
     update = step.parts["update", "vector unit"]
     tensors = workload.parameter_tensors

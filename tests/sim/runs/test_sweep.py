@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 import yaml
 from lnsim.sim.runs import worker
 from lnsim.sim.runs.axes import parse_axis
-from lnsim.sim.runs.pool import Active
+from lnsim.sim.runs.executor import Active
 from lnsim.sim.runs.progress import Clock
+from lnsim.sim.runs.record import Record
 from lnsim.sim.runs.run_config import RunConfig
-from lnsim.sim.runs.store import Folder, Record, write_record
+from lnsim.sim.runs.store import Folder, read_record, write_record
 from lnsim.sim.runs.sweep import MAX_DEATHS, SweepInterrupted, SweepResult, run_sweep
 from lnsim.sim.runs.sweep_config import SweepConfig, load_sweep, read_file
 from lnsim.sim.runs.train import train
@@ -176,11 +178,12 @@ def test_a_sweep_written_and_read_is_the_same_sweep(done: SweepResult) -> None:
 
 def test_every_run_leaves_its_record(done: SweepResult) -> None:
     """One file a run, named by its id, holding its whole configuration; nothing else is left."""
-    assert [record["status"] for record in done.records] == ["ok"] * 4
+    assert [record.status for record in done.records] == ["ok"] * 4
     for run, record in zip(TINY.runs(), done.records, strict=True):
-        stored = json.loads((done.folder / "runs" / f"{run.run_id}.json").read_text())
-        assert stored == record
-        assert RunConfig.from_dict(stored["config"]) == run
+        path = done.folder / "runs" / f"{run.run_id}.json"
+        assert json.loads(path.read_text()) == record.to_json()
+        assert read_record(path) == record
+        assert RunConfig.from_dict(dict(record.config)) == run
     assert sorted(path.name for path in done.folder.iterdir()) == ["runs", "sweep.yaml"]
 
 
@@ -190,9 +193,9 @@ def test_a_worker_gives_the_bits_of_a_run_in_this_process(done: SweepResult) -> 
 
     own = train(TINY.runs()[0])
     other = done.records[0]
-    assert own["history"] == other["history"]
-    assert own["events"] == other["events"]
-    assert own["counts"] == other["counts"]
+    assert own.history == other.history
+    assert own.events == other.events
+    assert own.counts == other.counts
 
 
 def test_a_finished_sweep_does_nothing(done: SweepResult) -> None:
@@ -217,35 +220,40 @@ def test_only_what_is_missing_is_done(done: SweepResult) -> None:
     after = files(done.folder)
     kept = [f"{runs[i].run_id}.json" for i in (0, 3)]
     assert [before[name] for name in kept] == [after[name] for name in kept]
-    assert [r["history"] for r in again.records] == [r["history"] for r in done.records]
+    assert [r.history for r in again.records] == [r.history for r in done.records]
 
 
-def finished_record(run: RunConfig) -> dict[str, Any]:
+def finished_record(run: RunConfig) -> Record:
     """A record with every field, of a run that took no step."""
     texts = dict.fromkeys(("overflow_rule", "node", "time"), "")
     nothing: dict[str, Any] = dict.fromkeys(("reason", "energy", "step", "commit"))
-    return texts | nothing | {
+    values = texts | nothing | {
         "id": run.run_id, "label": run.label, "config": run.as_dict(), "status": "ok",
         "test_accuracy": 90.0, "history": [], "steps": 0, "steps_per_epoch": 4, "counts": [],
         "accumulators": [], "events": {}, "versions": {}, "threads": {}, "seconds": 1.0,
         "machine": {"processor": "p", "cores": 2, "system": "s"},
+        "accelerator": run.accelerator().as_dict(),
     }  # fmt: skip
+    return Record.from_json(values)
 
 
 def test_a_record_of_another_configuration_or_a_failed_run_is_not_done(tmp_path: Path) -> None:
     """The file's name alone proves nothing."""
     run, other = TINY.runs()[:2]
-    folder = Folder(tmp_path)
-    machine = run.accelerator().as_dict()
-    record = finished_record(run) | {"accelerator": machine}
+    folder, plan, record = Folder(tmp_path), run.resolve(), finished_record(run)
     write_record(folder.record_path(run), record)
-    assert folder.finished(run) == record
-    write_record(folder.record_path(run), record | {"config": other.as_dict()})
-    assert folder.finished(run) is None
-    write_record(folder.record_path(run), record | {"status": "failed"})
-    assert folder.finished(run) is None
-    write_record(folder.record_path(run), record | {"accelerator": machine | {"rows": 8}})
-    assert folder.finished(run) is None
+    assert folder.finished(run, plan) == record
+    machine = plan.machine.as_dict()
+    for change in (
+        {"config": other.as_dict()},
+        {"status": "failed"},
+        {"accelerator": machine | {"rows": 8}},
+    ):
+        write_record(folder.record_path(run), replace(record, **change))
+        assert folder.finished(run, plan) is None
+    text = json.dumps(record.to_json() | {"status": "failed"})
+    folder.record_path(run).write_text(text)
+    assert folder.finished(run, plan) is None
 
 
 LONG = SweepConfig(
@@ -262,15 +270,15 @@ LONG = SweepConfig(
 
 def killer(times: dict[str, int]) -> Callable[[Sequence[Active]], None]:
     """Kill workers that run a format, once they are under way, as often as `times` says."""
-    killed: list[tuple[str, int]] = []
+    killed: list[tuple[str, str]] = []
 
     def act(active: Sequence[Active]) -> None:
         for job in active:
             name = job.task.format
             due = sum(other == name for other, _ in killed) < times[name]
-            if due and 0 < job.fraction < 1 and (name, job.pid) not in killed:
-                killed.append((name, job.pid))
-                os.kill(job.pid, signal.SIGKILL)
+            if due and 0 < job.fraction < 1 and (name, job.worker) not in killed:
+                killed.append((name, job.worker))
+                os.kill(int(job.worker), signal.SIGKILL)
 
     return act
 
@@ -282,10 +290,10 @@ def test_a_killed_worker_costs_one_try_and_the_second_the_run(tmp_path: Path) ->
     """
     watcher = Watcher(killer({"fp32": MAX_DEATHS, "bf16": 1}))
     result = run_sweep(LONG, tmp_path, progress=watcher)
-    assert [record["status"] for record in result.records] == ["failed", "ok"]
-    assert result.failed[0]["reason"] == f"its worker process died {MAX_DEATHS} times"
+    assert [record.status for record in result.records] == ["failed", "ok"]
+    assert result.failed[0].reason == f"its worker process died {MAX_DEATHS} times"
     assert sum("a worker died in bf16" in text for text in watcher.messages) == 1
-    assert len(result.records[1]["history"]) == LONG.epochs
+    assert len(result.records[1].history) == LONG.epochs
     watcher = Watcher()
     assert run_sweep(LONG, tmp_path, progress=watcher).failed == []
     assert [run.format for run in watcher.ended] == ["fp32"]
@@ -320,8 +328,8 @@ def test_a_diverged_run_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> Non
         workers=1,
     )
     result = run_sweep(config, tmp_path, progress=Watcher())
-    assert [record["status"] for record in result.records] == ["ok", "diverged"]
-    assert "finite" in result.records[1]["reason"]
+    assert [record.status for record in result.records] == ["ok", "diverged"]
+    assert "finite" in str(result.records[1].reason)
     watcher = Watcher()
     run_sweep(config, tmp_path, progress=watcher)
     assert watcher.ended == []
@@ -388,9 +396,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
         train(config, stop, checkpoint, checkpoint_seconds=0.0)
     monkeypatch.setattr(worker, "_on_step", lambda done, total: seen.append(done))
     record = worker.run_one(config.as_dict(), tmp_path / "record.json", checkpoint)
-    assert seen == list(range(1, whole["steps"] + 1))
-    assert record["history"] == whole["history"]
-    assert record["events"] == whole["events"]
+    assert seen == list(range(1, whole.steps + 1))
+    assert record.history == whole.history
+    assert record.events == whole.events
     assert not checkpoint.exists()
 
 
@@ -401,14 +409,17 @@ def test_a_table_of_ones_own_prices_every_run(tmp_path: Path) -> None:
     path.write_text(row + "int_add,8,,1,2,3,pJ/operation,45 nm,mine,derived,\n")
     tiny = {"limit_train": 16, "limit_test": 8, "batch": 8, "epochs": 1}
     plain, own = (train(RunConfig(prices=p, **tiny)) for p in (None, str(path)))
-    assert plain["history"] == own["history"]
-    assert plain["counted_events"] == own["counted_events"]
-    assert own["energy"]["per_step_pj"]["mid"] > plain["energy"]["per_step_pj"]["mid"]
-    assert "mine" in own["price_sources"]
+    assert plain.history == own.history
+    assert plain.counted_events == own.counted_events
+    assert own.energy is not None
+    assert plain.energy is not None
+    assert own.energy.per_step_pj.mid > plain.energy.per_step_pj.mid
+    assert own.price_sources is not None
+    assert "mine" in own.price_sources
     config, folder = RunConfig(prices=str(path), **tiny), Folder(tmp_path / "out")
     write_record(folder.record_path(config), own)
-    assert folder.finished(config) is not None
+    assert folder.finished(config, config.resolve()) is not None
     path.write_text(row + "int_add,8,,1,2,4,pJ/operation,45 nm,mine,derived,\n")
-    assert folder.finished(config) is None
+    assert folder.finished(config, config.resolve()) is None
     with pytest.raises(OSError, match="nowhere"):
         RunConfig(prices="nowhere.csv")

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 from lnsim.lns import Accumulator, Datapath
+from lnsim.sim import convert, make_optimiser
 from lnsim.sim.prices.table import PriceTable
 from lnsim.sim.recipes.names import FORMAT_NAMES
+from lnsim.sim.rules.rule import RULES
+from lnsim.sim.runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lnsim.sim.runs.record import Record
 from lnsim.sim.runs.run_config import RunConfig
 from lnsim.sim.runs.train import FINAL_LR, batch_order, lr_scale, train
 from lnsim.sim.workload import catalog, networks
 from lnsim.sim.workload.models import MODELS
+from torch import nn
 
 SMALL = {"limit_train": 200, "limit_test": 100, "batch": 32, "epochs": 2}
 VARYING = ("seconds", "machine", "time")
@@ -22,9 +27,9 @@ class InterruptedRunError(Exception):
     """Stands for a crash in the middle of a run."""
 
 
-def fixed(record: dict[str, Any]) -> dict[str, Any]:
+def fixed(record: Record) -> dict[str, Any]:
     """Return a record without what may differ between two runs of a configuration."""
-    return {name: value for name, value in record.items() if name not in VARYING}
+    return {name: value for name, value in record.to_json().items() if name not in VARYING}
 
 
 def same_state(a: Path, b: Path) -> None:
@@ -95,7 +100,7 @@ def test_the_same_configuration_gives_the_same_record() -> None:
     two = train(RunConfig(**SMALL))
     other = train(RunConfig(**SMALL, seed=1))
     assert fixed(one) == fixed(two)
-    assert one["history"] != other["history"]
+    assert one.history != other.history
 
 
 def test_a_run_leaves_global_state_as_it_was() -> None:
@@ -110,10 +115,11 @@ def test_a_run_leaves_global_state_as_it_was() -> None:
 def test_it_learns() -> None:
     """The default configuration, cut short, is far above the chance of one in ten."""
     record = train(RunConfig(epochs=3))
-    assert record["status"] == "ok"
-    assert record["test_accuracy"] > 70
-    assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3]
-    assert record["test_accuracy"] == record["history"][-1]["test_accuracy"]
+    assert record.status == "ok"
+    assert record.test_accuracy is not None
+    assert record.test_accuracy > 70
+    assert [entry.epoch for entry in record.history] == [1, 2, 3]
+    assert record.test_accuracy == record.history[-1].test_accuracy
 
 
 def test_products_by_hand() -> None:
@@ -122,11 +128,11 @@ def test_products_by_hand() -> None:
     layers = [64 * 64, 64 * 32, 32 * 10]
     products = {"forward": sum(layers), "dx": sum(layers[1:]), "dw": sum(layers)}
     for phase, count in products.items():
-        rows = [row for row in record["accumulators"] if row["phase"] == phase]
-        assert sum(row["products"] for row in rows) == 3 * 16 * count
-        events = {(kind, bits): n for kind, bits, _, n in record["events"][phase]}
+        rows = [row for row in record.accumulators if row.phase == phase]
+        assert sum(row.products or 0 for row in rows) == 3 * 16 * count
+        events = {(event.kind, event.bits): n for event, n in record.events[phase].items()}
         assert events["exponent_add", 8] == 3 * 16 * count
-    moves = [n for kind, _, _, n in record["events"]["update"] if kind == "exponent_add"]
+    moves = [n for event, n in record.events["update"].items() if event.kind == "exponent_add"]
     biases = 64 + 32 + 10
     assert moves in ([3 * sum(layers)], [3 * (sum(layers) + biases)])
 
@@ -134,9 +140,10 @@ def test_products_by_hand() -> None:
 def test_the_record_is_complete() -> None:
     """What a report needs is there, and the parts of the energy add up."""
     record = train(RunConfig(**SMALL))
-    energy = record["energy"]
-    assert record["steps"] == 12
-    assert record["steps_per_epoch"] == 6
+    assert record.energy is not None
+    energy = record.to_json()["energy"]
+    assert record.steps == 12
+    assert record.steps_per_epoch == 6
     for end in ("low", "mid", "high"):
         total = energy["per_step_pj"][end]
         assert total > 0
@@ -144,13 +151,14 @@ def test_the_record_is_complete() -> None:
         for parts in ("by_phase", "by_kind", "by_group"):
             assert sum(part[end] for part in energy[parts].values()) == pytest.approx(total)
     assert set(energy["by_phase"]) == {"forward", "dx", "dw", "update"}
-    assert {row["role"] for row in record["counts"]} >= {"weight", "activation", "error"}
-    assert record["node"] == PriceTable.default().node
-    assert record["overflow_rule"]
-    assert record["lr"] > 0
-    assert set(record["versions"]) == {"python", "numpy", "numba", "torch", "lnsim"}
-    assert record["threads"] == {"torch": 1, "numba": 1}
-    assert RunConfig.from_dict(record["config"]).run_id == record["id"]
+    assert {row.role for row in record.counts} >= {"weight", "activation", "error"}
+    assert record.node == PriceTable.default().node
+    assert record.overflow_rule
+    assert record.lr is not None
+    assert record.lr > 0
+    assert set(record.versions) == {"python", "numpy", "numba", "torch", "lnsim"}
+    assert record.threads == {"torch": 1, "numba": 1}
+    assert RunConfig.from_dict(dict(record.config)).run_id == record.id
 
 
 CASES = [
@@ -174,8 +182,10 @@ def test_whatever_runs_has_a_price(fields: dict[str, Any]) -> None:
     """Two steps of each format, optimiser and style: every event is priced, every phase costs."""
     small = {"limit_train": 16, "limit_test": 16, "batch": 8, "epochs": 1}
     record = train(RunConfig(**small, **fields))
-    assert record["status"] == "ok"
-    assert all(part["low"] > 0 for part in record["energy"]["by_phase"].values())
+    assert record.status == "ok"
+    assert record.energy is not None
+    assert record.energy.by_phase is not None
+    assert all(part.low > 0 for part in record.energy.by_phase.values())
 
 
 @pytest.mark.parametrize(
@@ -190,19 +200,20 @@ def test_whatever_runs_has_a_price(fields: dict[str, Any]) -> None:
 def test_a_diverged_run_is_a_record(fields: dict[str, Any]) -> None:
     """A loss that is not finite ends the run, not the program."""
     record = train(RunConfig(**SMALL, **fields))
-    assert record["status"] == "diverged"
-    assert "finite" in record["reason"]
-    assert record["test_accuracy"] is None
-    assert record["steps"] < 12
-    assert record["energy"]["per_step_pj"]["low"] > 0
+    assert record.status == "diverged"
+    assert "finite" in str(record.reason)
+    assert record.test_accuracy is None
+    assert record.steps < 12
+    assert record.energy is not None
+    assert record.energy.per_step_pj.low > 0
 
 
 def test_max_steps_ends_inside_an_epoch() -> None:
     """Eight of twelve steps: a whole epoch and two steps, each with its test result."""
     record = train(RunConfig(**SMALL, max_steps=8))
-    assert record["steps"] == 8
-    assert train(RunConfig(**SMALL, max_steps=1, lr=0.25))["lr"] == 0.25
-    assert [entry["epoch"] for entry in record["history"]] == [1, 2]
+    assert record.steps == 8
+    assert train(RunConfig(**SMALL, max_steps=1, lr=0.25)).lr == 0.25
+    assert [entry.epoch for entry in record.history] == [1, 2]
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
@@ -355,3 +366,34 @@ def test_an_unknown_field_is_refused() -> None:
     """A record of another version is not read half."""
     with pytest.raises(ValueError, match=r"^field must be one of .+, got 'gama'$"):
         RunConfig.from_dict({"gama": 8})
+
+
+@pytest.mark.parametrize("optimiser", [name for name, rule in RULES.items() if rule.state_words])
+def test_codes_and_floats_resume_together(tmp_path: Path, optimiser: str) -> None:
+    """A norm's gain beside codes: each group of the optimiser has a state of its own kind."""
+    config, path = RunConfig(optimiser=optimiser), tmp_path / "mixed.pt"
+    recipe = config.resolve().recipe
+
+    def made() -> tuple[Any, Any]:
+        torch.manual_seed(3)
+        net = nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+        model = convert(net, recipe)
+        return model, make_optimiser(model, recipe)
+
+    def step(model: Any, optimiser: Any, seed: int) -> None:
+        torch.manual_seed(seed)
+        optimiser.zero_grad()
+        model(torch.randn(4, 5)).square().sum().backward()
+        optimiser.step()
+
+    (model, optim), (other, resumed) = made(), made()
+    step(model, optim, 0)
+    save_checkpoint(path, config, model, optim, model.tally, Progress(step=1, begun=1))
+    progress = load_checkpoint(path, config, other, resumed, other.tally)
+    assert progress.step == 1
+    step(model, optim, 1)
+    step(other, resumed, 1)
+    mine, theirs = other.state_dict(), model.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    before = made()[0].state_dict()
+    assert any(not torch.equal(mine[name], before[name]) for name in ("1.weight", "1.bias"))

@@ -260,11 +260,11 @@ def test_training_is_reproducible_and_counts_blocks() -> None:
     run = RunConfig(format="mxfp4", model="cnn", batch=16, limit_train=32, limit_test=8, epochs=1)
     records = [train(run) for _ in range(2)]
     for record in records:
-        assert record["status"] == "ok"
-        assert "fp4-e2m1 saturates" not in record["overflow_rule"]
-        assert record["overflow_rule"] == "mxfp4 saturates; fp32 accumulator goes to infinity"
-    assert records[0]["history"] == records[1]["history"]
-    assert records[0]["counted_events"] == records[1]["counted_events"]
+        assert record.status == "ok"
+        assert "fp4-e2m1 saturates" not in record.overflow_rule
+        assert record.overflow_rule == "mxfp4 saturates; fp32 accumulator goes to infinity"
+    assert records[0].history == records[1].history
+    assert records[0].counted_events == records[1].counted_events
 
 
 E4M3 = MX_FORMATS["mxfp8-e4m3"]

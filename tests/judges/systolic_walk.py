@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ...lns.array import LNSArray
-from ...lns.checks import require_choice
-from ...lns.datapath import Accumulator, Datapath
-from ...lns.format import LNSFormat
-from ...lns.oracle import term
-from ...lns.oracle_ops import split
-from .systolic import DATAFLOWS, RECURRENCES
+from lnsim.lns.array import LNSArray
+from lnsim.lns.checks import require_choice
+from lnsim.lns.datapath import Accumulator, Datapath
+from lnsim.lns.format import LNSFormat
+from lnsim.lns.oracle import term
+from lnsim.lns.oracle_ops import split
+from lnsim.sim.machine.systolic import DATAFLOWS, RECURRENCES
 
 Codes = list[list[int]]
 Product = Callable[[int, int], int]  # codes of a and b -> aligned term
