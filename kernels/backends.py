@@ -47,8 +47,14 @@ class Backend(Protocol):
     def codes(self, code: Any, offset: int, fmt: Any) -> Any:
         """Return codes of `fmt` at one offset from integers of any dtype and shape."""
 
+    def integers(self, codes: Any) -> Any:
+        """Return codes as the integers `codes` makes them from, int32, a copy."""
+
     def product(self, a: Any, b: Any, datapath: Any) -> tuple[Any, int]:
-        """Return (accumulators, overflowed) of a (M, K) times b (K, N): `matmul_counted`."""
+        """Return (accumulators, overflowed) of a (M, K) times b (K, N): `matmul_counted`.
+
+        Raises NonFiniteError for a NaN or infinity that meets a fixed-point accumulator.
+        """
 
     def product_real(
         self, a: Any, b: Any, datapath: Any, place: Place | None = None
@@ -70,11 +76,23 @@ class Backend(Protocol):
     ) -> tuple[Any, EncodeCounts]:
         """Return (codes of x, what was lost): `kernels.quantise`."""
 
+    def quantise_blocks(
+        self, x: Any, fmt: Any, axis: int, groups: int = 1
+    ) -> tuple[Any, EncodeCounts]:
+        """Return (the values of x in MX blocks along an axis, as FP32 codes; what was lost).
+
+        x: float32, finite (else NonFiniteError). groups: parts of the axis that share no block. A
+        value of a block is exact in float32.
+        """
+
     def requantise(self, codes: Any, fmt: Any, offset: Any = None) -> tuple[Any, EncodeCounts]:
         """Return (LNS codes in another LNS format, what was lost): `kernels.requantise`."""
 
     def decode(self, codes: Any) -> Any:
         """Return the float32 nearest to every value: `kernels.decode`."""
+
+    def matrix(self, codes: Any, first: int = 0, count: int | None = None) -> Any:
+        """Return `count` parts from `first` on along the first axis (None: all), a row each."""
 
     def patches(self, codes: Any, pattern: Pattern) -> Any:
         """Return the matrix whose elements lie in `codes` where the pattern says; nothing moves."""
@@ -88,10 +106,11 @@ class Backend(Protocol):
     def spread(self, codes: Any, stride: tuple[int, int], extra: tuple[int, int]) -> Any:
         """Return codes (N, C, H, W) with stride - 1 zero codes between them, `extra` at the end."""
 
-    def turned_kernel(self, codes: Any) -> Any:
+    def turned_kernel(self, codes: Any, first: int = 0, count: int | None = None) -> Any:
         """Return weights (O, I, H, W) as the matrix (O H W, I), each kernel turned by 180 degrees.
 
-        What the errors of a convolution are multiplied with on the way back.
+        What the errors of a convolution are multiplied with on the way back; of `count` outputs
+        from `first` on (None: of all).
         """
 
     def move(

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..lns.accumulator import Accumulator
 from ..lns.array import FloatArray, IntArray, LNSArray
-from ..lns.checks import NonFiniteError, require_kind
+from ..lns.checks import require_kind
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from .backends import get_backend
-from .operands import Gathered, Matrix, Place, kind_of
+from .operands import Matrix, Place, kind_of
 
 _OPERANDS: dict[type, type] = {
     Datapath: LNSArray,
@@ -134,9 +133,6 @@ def _check(a: Matrix, b: Matrix, datapath: AnyDatapath) -> None:
     _check_shapes(a, b)
     _check_offset("a", a, axis=1)
     _check_offset("b", b, axis=0)
-    if isinstance(datapath, FloatDatapath) and isinstance(datapath.accumulator, Accumulator):
-        _check_finite("a", a)
-        _check_finite("b", b)
     if isinstance(datapath, Datapath) and (
         datapath.antilog.entries is not None or datapath.accumulator.style == "log"
     ):  # entries > gamma, a sum too narrow for a product
@@ -175,18 +171,4 @@ def _check_offset(name: str, array: Matrix, axis: int) -> None:
         raise ValueError(
             f"offset of {name} must be constant along k (axis {axis}), got shape "
             f"{array.offset.shape}; requantise it first"
-        )
-
-
-def _check_finite(name: str, array: Any) -> None:
-    array = array.array if isinstance(array, Gathered) else array
-    magnitude = array.code & ((1 << (array.fmt.bits - 1)) - 1)
-    bad = magnitude > array.fmt.max_code
-    if array.fmt.encoding == "fnuz":
-        bad |= (magnitude == 0) & (array.code > 0)
-    if bad.any():
-        index = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        raise NonFiniteError(
-            f"{name} must be finite for a fixed-point accumulator, got code "
-            f"{int(array.code[index])} at index {index}"
         )

@@ -10,28 +10,44 @@ from ..lns.array import CodeArray, LNSArray
 from ..lns.checks import NonFiniteError
 from ..lns.datapath import AnyDatapath, Datapath, FloatDatapath
 from ..lns.format import FloatFormat, Format, IntFormat, LNSFormat
+from ..lns.mx_format import MXFormat
 from ..lns.oracle import decode_one, dot, encode_one, float_dot, int_dot, requantise_one, split
+from ..lns.oracle_mx import beyond_block, decode_block, encode_block
 from ..lns.oracle_ops import beyond_one, float_code, nearest_power, steps_one
 from .backends import EncodeCounts
-from .host import asarray, codes, pad, patches, spread, turned_kernel
+from .host import (
+    asarray,
+    codes,
+    grouped,
+    integers,
+    matrix,
+    pad,
+    patches,
+    require_finite,
+    spread,
+    turned_kernel,
+)
 from .operands import Matrix, Place, plain_array
 
 __all__ = [
     "asarray",
     "codes",
     "decode",
+    "integers",
+    "matrix",
     "move",
     "pad",
     "patches",
     "product",
     "product_real",
     "quantise",
+    "quantise_blocks",
     "requantise",
     "spread",
     "turned_kernel",
 ]
 
-_FP32 = FloatFormat(8, 23, overflow="infinity")
+_FP32 = FloatFormat(8, 23)
 
 
 def _dot(datapath: AnyDatapath) -> Any:
@@ -43,6 +59,7 @@ def _dot(datapath: AnyDatapath) -> Any:
 
 def product(left: Matrix, right: Matrix, datapath: AnyDatapath) -> tuple[Any, int]:
     """`matmul.matmul_counted` on arguments that are already checked."""
+    require_finite(left, right, datapath)
     a, b = plain_array(left), plain_array(right)
     one = _dot(datapath)
     real = isinstance(datapath.accumulator, FloatFormat)
@@ -167,6 +184,30 @@ def _least_offset(
         beyond = any(beyond_one(x, fmt, middle) for x, _ in pairs)
         low, high = (middle, high) if beyond else (low, middle)
     return high
+
+
+def quantise_blocks(
+    x: npt.NDArray[np.float32], fmt: MXFormat, axis: int, groups: int = 1
+) -> tuple[CodeArray, EncodeCounts]:
+    """The values of MX blocks as FP32 codes, block by block."""
+    if not np.isfinite(x).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise NonFiniteError(f"x must be finite for {fmt.name}, got {x[index]} at index {index}")
+    lines = np.moveaxis(grouped(x, axis, groups), axis + 1, -1)
+    out = np.zeros(lines.shape, np.int64)
+    saturated = underflowed = 0
+    for place in np.ndindex(lines.shape[:-1]):
+        line: list[float] = lines[place].tolist()
+        for first in range(0, len(line), fmt.block):
+            block = line[first : first + fmt.block]
+            scale, elements = encode_block(block, fmt)
+            for i, value in enumerate(decode_block(scale, elements, fmt)):
+                negative = value < 0 or (isinstance(value, float) and bool(np.signbit(value)))
+                out[(*place, first + i)] = float_code(negative, abs(Fraction(value)), _FP32)
+                saturated += beyond_block(block[i], scale, fmt)
+                underflowed += value == 0 != block[i]
+    code = np.ascontiguousarray(np.moveaxis(out, -1, axis + 1)).reshape(x.shape)
+    return codes(code, 0, _FP32), EncodeCounts(x.size, saturated, underflowed)
 
 
 def requantise(codes_: LNSArray, fmt: LNSFormat, offset: Any = None) -> tuple[Any, EncodeCounts]:

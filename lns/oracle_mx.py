@@ -11,7 +11,14 @@ from math import inf, isfinite, isnan, nan
 
 from .format import FloatFormat, IntFormat
 from .mx_format import MXFormat
-from .oracle_ops import decode_one, encode_one, float_code, float_value, floor_log2
+from .oracle_ops import (
+    beyond_one,
+    decode_one,
+    encode_one,
+    float_code,
+    float_value,
+    floor_log2,
+)
 
 Value = Fraction | float  #: a float stands for NaN, infinity and negative zero alone
 
@@ -49,6 +56,14 @@ def encode_block(values: Sequence[float], fmt: MXFormat) -> tuple[int, list[int]
     if isinstance(fmt.element, IntFormat):  # the code without a positive twin is not used
         codes = [max(code, 1 - 2 ** (fmt.element.bits - 1)) for code in codes]
     return exponent + 127, codes
+
+
+def beyond_block(value: float, scale: int, fmt: MXFormat) -> bool:
+    """Is an element of a block of this scale, rounded with room above, larger than the largest?"""
+    exact = abs(Fraction(value)) / (_implied(fmt) * Fraction(2) ** (scale - 127))
+    if isinstance(fmt.element, IntFormat):
+        return round(exact) > 2 ** (fmt.element.bits - 1) - 1
+    return beyond_one(exact, fmt.element, 0)
 
 
 def decode_block(scale: int, codes: Sequence[int], fmt: MXFormat) -> list[Value]:

@@ -155,7 +155,7 @@ def _float_largest(fmt: FloatFormat) -> Fraction:
     return (2 - unit) * Fraction(2) ** (2**fmt.exponent_bits - 2 - bias)
 
 
-def beyond_one(x: float, fmt: FloatFormat | IntFormat, offset: int) -> bool:
+def beyond_one(x: float | Fraction, fmt: FloatFormat | IntFormat, offset: int) -> bool:
     """Is a finite x * 2^-offset, rounded with room above, larger than the largest number?"""
     exact = Fraction(x) * Fraction(2) ** -offset
     if isinstance(fmt, IntFormat):

@@ -11,7 +11,21 @@ import numpy.typing as npt
 from ...lns.array import CodeArray, FloatArray, IntArray, LNSArray
 from ...lns.datapath import Accumulator, AnyDatapath, Datapath
 from ...lns.format import FP32, FloatFormat, Format, IntFormat, LNSFormat
-from ..host import asarray, codes, pad, patches, spread, turned_kernel
+from ...lns.mx import round_mx
+from ...lns.mx_format import MXFormat
+from ..backends import EncodeCounts
+from ..host import (
+    asarray,
+    codes,
+    grouped,
+    integers,
+    matrix,
+    pad,
+    patches,
+    require_finite,
+    spread,
+    turned_kernel,
+)
 from ..operands import Matrix, Place, even_steps, left_codes, right_codes
 from .codes.decode import decode, float32_of, float_parts, nearest_float32, take
 from .codes.madam import move_codes as move
@@ -32,12 +46,15 @@ __all__ = [
     "asarray",
     "codes",
     "decode",
+    "integers",
+    "matrix",
     "move",
     "pad",
     "patches",
     "product",
     "product_real",
     "quantise",
+    "quantise_blocks",
     "requantise",
     "spread",
     "turned_kernel",
@@ -82,6 +99,11 @@ def by_identity(frozen: int, most: int = 1024) -> Callable[[_Function], _Functio
 
 def product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     """`matmul.matmul_counted` on arguments that are already checked."""
+    require_finite(a, b, datapath)
+    return _product(a, b, datapath)
+
+
+def _product(a: Matrix, b: Matrix, datapath: AnyDatapath) -> Counted:
     if isinstance(datapath.accumulator, FloatFormat):
         return _float_product(whole(a), whole(b), datapath.accumulator)
     if datapath.accumulator.style == "log":
@@ -100,6 +122,7 @@ def product_real(
     a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place | None = None
 ) -> tuple[npt.NDArray[np.float32], int]:
     """`matmul.matmul_real` on arguments that are already checked."""
+    require_finite(a, b, datapath)
     if place is not None:
         return place.memory, _write_real(a, b, datapath, place)
     rows, columns = a.shape[0], b.shape[1]
@@ -116,7 +139,7 @@ def _write_real(a: Matrix, b: Matrix, datapath: AnyDatapath, place: Place) -> in
         overflowed = _table_product(a, b, datapath, target)
         if overflowed is not None:
             return overflowed
-    acc, overflowed = product(a, b, datapath)
+    acc, overflowed = _product(a, b, datapath)
     if isinstance(acc, LNSArray):
         real = nearest_float32(acc)
     else:
@@ -253,3 +276,12 @@ def _parts(array: CodeArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int3
     if isinstance(array.fmt, IntFormat):
         return code.astype(np.int32), np.zeros(code.shape, np.int32)
     return float_parts(code, _float(array))
+
+
+def quantise_blocks(
+    x: npt.NDArray[np.float32], fmt: MXFormat, axis: int, groups: int = 1
+) -> tuple[FloatArray, EncodeCounts]:
+    """The values of MX blocks as FP32 codes, which hold them exactly."""
+    value, saturated, underflowed = round_mx(grouped(x, axis, groups), fmt, axis + 1)
+    code = np.ascontiguousarray(value).reshape(x.shape).view(np.uint32)
+    return FloatArray(code, 0, FP32), EncodeCounts(value.size, saturated, underflowed)

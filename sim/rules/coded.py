@@ -10,13 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...kernels import Backend, EncodeCounts, get_backend
 from ...lns.array import LNSArray
-from ...lns.codec import encode
 from ...lns.format import Format, LNSFormat
 from .madam import rms
 
@@ -129,7 +127,9 @@ class CodeHolder(nn.Module):
             return
         w_max = self.recipe.p_scale * float(rms(real.double()))
         offset = round(fmt.gamma * math.log2(w_max)) - fmt.max_exponent
-        code = torch.from_numpy(encode(real.numpy(), fmt, offset).code.astype(np.int32))
+        backend = self.backend
+        codes, _ = backend.quantise(backend.asarray(real.contiguous()), fmt, offset)
+        code = torch.as_tensor(backend.integers(codes))
         if self.recipe.initial_exponents == "uniform":
             drawn = torch.randint(0, fmt.max_exponent + 1, value.shape, dtype=torch.int32)
             code = drawn | (torch.signbit(real).int() << fmt.exponent_bits)

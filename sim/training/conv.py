@@ -14,13 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ...kernels import with_code
 from ...lns.array import CodeArray
 from ...lns.checks import require_kind
 from ...lns.format import LNSFormat
 from ..checks import conv_sizes
 from ..recipes.recipe import Recipe
-from .images import Pads, Pair, Shape, channels, image_place, patches
+from .images import (
+    Pads,
+    Pair,
+    Shape,
+    channels,
+    image_place,
+    kernels,
+    padded,
+    patches,
+    spread,
+    turned_kernels,
+)
 from .mapped import Mapped, build, require_float32, run_backward
 from .operands import keep, turned
 from .products import DW, DX, FORWARD
@@ -38,14 +48,14 @@ class ConvFunction(torch.autograd.Function):
         ctx.activation = layer.encode_activation(x)
         ctx.weight = layer.weight_operand(weight)
         keep(ctx, activation=x, weight=weight)
-        ctx.padded = layer.backend.pad(ctx.activation, layer.pads())
+        ctx.padded = padded(layer, ctx.activation, layer.pads())
         ctx.out_size = layer.out_size(ctx.size)
         y = x.new_empty((x.shape[0], layer.out_channels, *ctx.out_size))
-        for g, w in enumerate(layer.split(ctx.weight)):
-            outputs, inputs = w.shape[:2]
-            a = patches(layer.backend, ctx.padded, layer.shape, g * inputs, inputs)
-            kernel = with_code(w, w.code.reshape(outputs, -1)).T
-            layer.gemm(FORWARD, a, kernel, image_place(layer.backend, y, g * outputs, outputs))
+        outputs, inputs = layer.group
+        for g in range(layer.groups):
+            a = patches(layer, ctx.padded, layer.shape, g * inputs, inputs)
+            kernel = kernels(layer, ctx.weight, g * outputs, outputs).T
+            layer.gemm(FORWARD, a, kernel, image_place(layer, y, g * outputs, outputs))
         return y if bias is None else y.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
@@ -60,12 +70,12 @@ def _weight_gradient(ctx: Any, error: CodeArray) -> Tensor:
     layer: Conv2d = ctx.layer
     activation, wide = turned(ctx, "activation", DW), ctx.padded
     if activation is not ctx.activation:
-        wide = layer.backend.pad(activation, layer.pads())
+        wide = padded(layer, activation, layer.pads())
     parts = []
-    for g, w in enumerate(layer.split(ctx.weight)):
-        outputs, inputs = w.shape[:2]
-        errors = channels(layer.backend, error, g * outputs, outputs)
-        columns = patches(layer.backend, wide, layer.shape, g * inputs, inputs)
+    outputs, inputs = layer.group
+    for g in range(layer.groups):
+        errors = channels(layer, error, g * outputs, outputs)
+        columns = patches(layer, wide, layer.shape, g * inputs, inputs)
         parts.append(layer.gemm(DW, errors, columns))
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     return whole.reshape(ctx.weight.shape)
@@ -81,15 +91,15 @@ def _input_gradient(ctx: Any, error: CodeArray) -> Tensor:
         for size, r, out, s in zip(full, reach, ctx.out_size, layer.strides, strict=True)
     )
     around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
-    spaced = layer.backend.spread(error, layer.strides, (extra[0], extra[1]))
-    wide = layer.backend.pad(spaced, (around[0], around[1]))
+    spaced = spread(layer, error, layer.strides, (extra[0], extra[1]))
+    wide = padded(layer, spaced, (around[0], around[1]))
     dx = torch.empty((error.shape[0], layer.in_channels, *ctx.size))
-    for g, w in enumerate(layer.split(turned(ctx, "weight", DX))):
-        outputs, inputs = w.shape[:2]
-        shape = layer.kernel, (1, 1), layer.dilations
-        columns = patches(layer.backend, wide, shape, g * outputs, outputs)
-        kernel = layer.backend.turned_kernel(w)
-        layer.gemm(DX, columns, kernel, image_place(layer.backend, dx, g * inputs, inputs))
+    weight, (outputs, inputs) = turned(ctx, "weight", DX), layer.group
+    shape = layer.kernel, (1, 1), layer.dilations
+    for g in range(layer.groups):
+        columns = patches(layer, wide, shape, g * outputs, outputs)
+        kernel = turned_kernels(layer, weight, g * outputs, outputs)
+        layer.gemm(DX, columns, kernel, image_place(layer, dx, g * inputs, inputs))
     return dx
 
 
@@ -198,13 +208,10 @@ class Conv2d(Mapped, nn.Conv2d):
         """(kernel, stride, dilation)."""
         return self.kernel, self.strides, self.dilations
 
-    def split(self, weight: CodeArray) -> list[CodeArray]:
-        """The weight's codes, one part per group."""
-        if self.groups == 1:
-            return [weight]
-        size = self.out_channels // self.groups
-        starts = range(0, self.out_channels, size)
-        return [with_code(weight, weight.code[first : first + size]) for first in starts]
+    @property
+    def group(self) -> Pair:
+        """Output and input channels of one group."""
+        return self.out_channels // self.groups, self.in_channels // self.groups
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, out_channels, OH, OW) float32, without N where the input has none."""

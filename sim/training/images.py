@@ -7,8 +7,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ...kernels import Matrix, Pattern, Place
-from ...kernels.backends import Backend
 from ...lns.array import CodeArray
+from .operands import Layer
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 Pair = tuple[int, int]
@@ -53,21 +53,45 @@ def _channel_pattern(sizes: tuple[int, ...], count: int) -> Pattern:
     return Pattern(rows, positions(n, c * plane, (height, width), width, 1))
 
 
-def patches(backend: Backend, wide: CodeArray, shape: Shape, first: int, count: int) -> Matrix:
+def padded(layer: Layer, codes: CodeArray, pads: Pads) -> CodeArray:
+    """Codes (N, C, H, W) with zero codes around them; a negative pad crops."""
+    wide: CodeArray = layer.backend.pad(codes, pads)
+    return wide
+
+
+def spread(layer: Layer, codes: CodeArray, stride: Pair, extra: Pair) -> CodeArray:
+    """Errors (N, C, OH, OW) with stride - 1 zero codes between them and `extra` at the end."""
+    wide: CodeArray = layer.backend.spread(codes, stride, extra)
+    return wide
+
+
+def kernels(layer: Layer, weight: CodeArray, first: int, count: int) -> CodeArray:
+    """The matrix (count, I KH KW) of weights (O, I, KH, KW), from output channel `first`."""
+    rows: CodeArray = layer.backend.matrix(weight, first, count)
+    return rows
+
+
+def turned_kernels(layer: Layer, weight: CodeArray, first: int, count: int) -> CodeArray:
+    """The matrix (count KH KW, I) of the same weights, each kernel turned by 180 degrees."""
+    rows: CodeArray = layer.backend.turned_kernel(weight, first, count)
+    return rows
+
+
+def patches(layer: Layer, wide: CodeArray, shape: Shape, first: int, count: int) -> Matrix:
     """The matrix (N * OH * OW, count * KH * KW) of padded codes, from channel `first`."""
     pattern = _patch_pattern(wide.shape, shape, count)
-    return backend.patches(wide, pattern.shifted(first * _plane(wide.shape)))
+    return layer.backend.patches(wide, pattern.shifted(first * _plane(wide.shape)))
 
 
-def channels(backend: Backend, codes: CodeArray, first: int, count: int) -> Matrix:
+def channels(layer: Layer, codes: CodeArray, first: int, count: int) -> Matrix:
     """The matrix (count, N * H * W) of codes (N, C, H, W), from channel `first`."""
     pattern = _channel_pattern(codes.shape, count)
-    return backend.patches(codes, pattern.shifted(first * _plane(codes.shape)))
+    return layer.backend.patches(codes, pattern.shifted(first * _plane(codes.shape)))
 
 
-def image_place(backend: Backend, images: Tensor, first: int, count: int) -> Place:
+def image_place(layer: Layer, images: Tensor, first: int, count: int) -> Place:
     """Where (N * H * W, count) goes in images (N, C, H, W), contiguous, from channel `first`."""
     n, c, height, width = images.shape
     rows = positions(n, c * height * width, (height, width), width, 1)
     columns = (first + np.arange(count)) * (height * width)
-    return Place(backend.asarray(images).reshape(-1), rows, columns, False)
+    return Place(layer.backend.asarray(images).reshape(-1), rows, columns, False)

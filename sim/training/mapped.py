@@ -18,7 +18,7 @@ from ...lns.checks import require_bool, require_kind
 from ...lns.format import FP32, LNSFormat
 from ..recipes.recipe import Recipe
 from ..rules.coded import CodeHolder
-from .operands import decoded, encode_operand, encode_tensor, in_blocks, multiply
+from .operands import decoded, encode_operand, encode_tensor, in_blocks, multiply, requantised
 from .products import DW, DX, FORWARD, Product
 from .tally import Tally
 
@@ -86,9 +86,7 @@ class Mapped(CodeHolder):
         codes = self.stored("weight")
         assert codes is not None
         assert isinstance(fmt, LNSFormat)
-        array, counts = self.backend.requantise(codes, fmt)
-        self.tally.add_encode(self.layer_name, "weight", "forward", fmt, counts, source=codes.fmt)
-        return array
+        return requantised(self, codes, fmt)
 
     def bias_value(self) -> Tensor | None:
         """The bias as the vector unit adds it (a transient float32 of stored codes)."""

@@ -16,15 +16,13 @@ goes to infinity, below its subnormals a sum is rounded to them.
 
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels import EncodeCounts, Matrix, Place, plain_array
+from ...kernels import Matrix, Place, plain_array
 from ...kernels.backends import Backend
-from ...lns.array import CodeArray, FloatArray
+from ...lns.array import CodeArray, LNSArray
 from ...lns.format import FP32, Format, LNSFormat
-from ...lns.mx import round_mx
 from ...lns.mx_format import AnyFormat, MXFormat
 from ..recipes.recipe import Recipe
 from .products import Product
@@ -83,14 +81,20 @@ def encode_operand(
 def _encode_blocks(
     layer: Layer, role: str, product: Product, phase: str, x: Tensor, fmt: MXFormat, source: Format
 ) -> CodeArray:
-    operand, shape = product.operand(role), x.shape
-    axis = operand.axis
+    operand, backend = product.operand(role), layer.backend
     groups = getattr(layer, "groups", 1) if operand.grouped else 1
-    parts = x.detach().reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
-    value, saturated, underflowed = round_mx(np.asarray(parts), fmt, axis + 1)
-    counts = EncodeCounts(value.size, saturated, underflowed)
+    codes, counts = backend.quantise_blocks(backend.asarray(x.detach()), fmt, operand.axis, groups)
     layer.tally.add_encode(layer.layer_name, role, phase, fmt, counts, source)
-    return FloatArray(np.ascontiguousarray(value).reshape(shape).view(np.uint32), 0, FP32)
+    blocks: CodeArray = codes
+    return blocks
+
+
+def requantised(layer: Layer, codes: LNSArray, fmt: LNSFormat) -> CodeArray:
+    """Return a weight's stored codes in the GEMM format, counted; integers only."""
+    array, counts = layer.backend.requantise(codes, fmt)
+    layer.tally.add_encode(layer.layer_name, "weight", "forward", fmt, counts, source=codes.fmt)
+    weight: CodeArray = array
+    return weight
 
 
 def in_blocks(layer: Layer) -> bool:

@@ -20,6 +20,7 @@ from lnsim.lns import (
     INT8,
     LNS8,
     LNS16_UPDATE,
+    MX_FORMATS,
     Accumulator,
     Antilog,
     Datapath,
@@ -73,7 +74,7 @@ def assert_same(got: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("name", [name for name, module in BACKENDS.items() if module])
 def test_a_backend_offers_everything(name: str) -> None:
     """The methods of the protocol, and nothing is left out of this test."""
-    assert len(OFFERED) == 12
+    assert len(OFFERED) == 15
     assert all(callable(getattr(get_backend(name), each)) for each in OFFERED)
 
 
@@ -130,6 +131,19 @@ def test_decode(fmt: Any, offset: int) -> None:
     finite = ~np.isnan(found[1])
     np.testing.assert_array_equal(np.isnan(found[0]), ~finite)
     assert_same(found[0][finite], found[1][finite])
+
+
+@pytest.mark.parametrize("name", MX_FORMATS)
+def test_blocks(name: str) -> None:
+    """Values, counts and groups that share no block, along any axis."""
+    for seed, axis, groups in ((0, 1, 1), (1, 0, 2), (2, 1, 3)):
+        x = numbers(seed, (70, 66), spread=40)
+        got, wanted = (
+            each.quantise_blocks(x, MX_FORMATS[name], axis, groups) for each in (CPU, ORACLE)
+        )
+        assert_same(got[0], wanted[0])
+        assert got[1] == wanted[1]
+        assert got[1].underflowed
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([LNS8, LNSFormat(5, 2), LNSFormat(9, 64, False)]))
@@ -209,8 +223,12 @@ def test_codes_are_padded_spread_and_turned() -> None:
     apart = CPU.spread(code, (2, 1), (0, 1))
     assert apart.code.tolist() == [[[[1, 2, 0], [0, 0, 0], [3, 4, 0]]]]
     assert CPU.turned_kernel(code).code.tolist() == [[4], [3], [2], [1]]
+    assert CPU.matrix(code).code.tolist() == [[1, 2, 3, 4]]
+    assert CPU.integers(code).dtype == np.int32
     kernels = CPU.codes(np.arange(8).reshape(2, 2, 1, 2), 0, LNS8)  # O, I, H, W
     assert CPU.turned_kernel(kernels).code.tolist() == [[1, 3], [0, 2], [5, 7], [4, 6]]
+    assert CPU.turned_kernel(kernels, 1, 1).code.tolist() == [[5, 7], [4, 6]]
+    assert CPU.matrix(kernels, 1, 1).code.tolist() == [[4, 5, 6, 7]]
 
 
 def test_a_new_backend_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
