@@ -2,18 +2,17 @@
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ...lns import arith, codec, sums
-from ...lns.array import FloatArray, IntArray, LNSArray, Offset
-from ...lns.datapath import AnyDatapath, Datapath, FloatDatapath, IntDatapath
-from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
-from .operations import Backend, Integers, Real, log_datapath
-
-NAMES = ("numpy", "kernels")
+from ...lns.array import LNSArray, Offset
+from ...lns.datapath import AnyDatapath
+from ...lns.format import Format, LNSFormat
+from .operations import Integers, Real, log_datapath
 
 
 class Drawn(np.random.Generator):
@@ -68,7 +67,7 @@ class NumpyBackend:
         return sums.dot(left, right, accumulator_bits, f"lanes:{lanes}", variant)
 
 
-class KernelsBackend(Backend):
+class KernelsBackend:
     """The package `kernels`: encoders, requantisation and every GEMM, compiled by Numba."""
 
     def __init__(self) -> None:
@@ -76,50 +75,39 @@ class KernelsBackend(Backend):
 
         self._kernels = kernels
 
-    def _quantise(self, x: Real, fmt: Format, offset: int | None, *rest: Any) -> Any:
+    def encode(self, x: Real, fmt: Format, offset: int | None, *rest: Any) -> Any:
         return self._kernels.quantise(x, fmt, offset, *rest)[0]
 
-    def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
-        return self._quantise(x, fmt, offset, rounding)
+    encode_float = encode_int = encode
 
     def encode_stochastic(
         self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
         rest = ("stochastic", Drawn(draws), "none", random_bits)
-        return self._quantise(x, fmt, offset, *rest)
+        return self.encode(x, fmt, offset, *rest)
 
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
-        return self._quantise(x, fmt, None, rounding).offset
+        return self.encode(x, fmt, None, rounding).offset
 
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         return self._kernels.requantise(a, fmt, offset)[0]
 
-    def _matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:
+    def matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:
         return self._kernels.matmul(a, b, datapath)
 
-    def matmul(self, a: LNSArray, b: LNSArray, datapath: Datapath) -> Any:
-        return self._matmul(a, b, datapath)
+    matmul_float = matmul_int = matmul
 
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
-        return self._matmul(a, b, log_datapath(accumulator_bits, lanes, variant))
+        return self.matmul(a, b, log_datapath(accumulator_bits, lanes, variant))
 
-    def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
-        return self._quantise(x, fmt, offset)
 
-    def matmul_float(self, a: FloatArray, b: FloatArray, datapath: FloatDatapath) -> Any:
-        return self._matmul(a, b, datapath)
-
-    def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
-        return self._quantise(x, fmt, offset)
-
-    def matmul_int(self, a: IntArray, b: IntArray, datapath: IntDatapath) -> Any:
-        return self._matmul(a, b, datapath)
+BACKENDS: dict[str, Callable[[], Any]] = {"numpy": NumpyBackend, "kernels": KernelsBackend}
 
 
 def get_backend(name: str) -> Any:
-    """Return the implementation called `name`: one of NAMES, or MODULE:ATTRIBUTE.
+    """Return the implementation called `name`: one of BACKENDS, or MODULE:ATTRIBUTE.
 
     MODULE:ATTRIBUTE imports the module, which runs its code with the user's rights; the current
     folder is searched last. An attribute that is a class is called without arguments. Raises
@@ -128,11 +116,10 @@ def get_backend(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if colon:
         return _own(module, attribute)
-    if name == "numpy":
-        return NumpyBackend()
-    if name == "kernels":
-        return KernelsBackend()
-    raise ValueError(f"backend must be one of {', '.join(NAMES)} or MODULE:ATTRIBUTE, got {name!r}")
+    if name in BACKENDS:
+        return BACKENDS[name]()
+    known = ", ".join(BACKENDS)
+    raise ValueError(f"backend must be one of {known} or MODULE:ATTRIBUTE, got {name!r}")
 
 
 def _own(module: str, attribute: str) -> Any:

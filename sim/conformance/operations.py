@@ -11,7 +11,7 @@ the oracle's own `split` and `encode_one`.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from inspect import signature
 from math import copysign, isnan
 from typing import Any, Literal, TypeVar
@@ -130,13 +130,19 @@ def _operation(
     layout: Literal["each", "rows", "products", "one"] = "each",
     coded: bool | None = None,
 ) -> Callable[[_Method], _Method]:
-    """Enter the method's record into OPERATIONS; `coded` None: if it returns codes."""
+    """Enter the method's record into OPERATIONS; `coded` None: if it returns codes.
 
-    def enter(method: _Method) -> _Method:
+    The method itself, until a class offers its own, raises NotImplementedError.
+    """
+
+    def missing(*_: Any) -> Any:
+        raise NotImplementedError
+
+    def enter(method: Any) -> Any:
         name, (_, *takes) = method.__name__, signature(method).parameters
         codes = returns is CODE if coded is None else coded
         OPERATIONS[name] = Operation(name, tuple(takes), returns, oracle, layout, codes)
-        return method
+        return wraps(method)(missing)
 
     return enter
 
@@ -295,89 +301,72 @@ class Backend:
     @_operation(CODE, _encode)
     def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
         """Codes of x (n,); rounding "nearest", "nearest_value" or "floor"."""
-        raise NotImplementedError
 
     @_operation(CODE, _encode_stochastic)
     def encode_stochastic(
         self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
         """Codes of x (n,), rounded by the random integers `draws` (n,) of `random_bits` bits."""
-        raise NotImplementedError
 
     @_operation(INTEGER, _default_offset, "one")
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
         """The offset, one integer, that encoding chooses for x (n,)."""
-        raise NotImplementedError
 
     @_operation(FLOAT64, _decode)
     def decode(self, a: LNSArray) -> Any:
         """The float64 nearest to each value."""
-        raise NotImplementedError
 
     @_operation(CODE, _requantise)
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         """Codes of a in another format and scale, or in a scale per row or column."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_binary, mul_one))
     def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * b in (fmt, offset)."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_binary, div_one))
     def div(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a / b in (fmt, offset)."""
-        raise NotImplementedError
 
     @_operation(CODE, _square)
     def square(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * a in (fmt, offset)."""
-        raise NotImplementedError
 
     @_operation(CODE, _sqrt)
     def sqrt(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of the square root of a in (fmt, offset)."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_signed, lambda sign: 1 - sign))
     def neg(self, a: LNSArray) -> Any:
         """Codes of -a in a's format and offset."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_signed, lambda sign: 0))
     def absolute(self, a: LNSArray) -> Any:
         """Codes of |a| in a's format and offset."""
-        raise NotImplementedError
 
     @_operation(INTEGER, partial(_binary, _compare_one))
     def compare(self, a: LNSArray, b: LNSArray) -> Any:
         """-1, 0 or 1: a's value below, equal to or above b's; formats and offsets may differ."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_sum_of_two, add_one))
     def add(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a + b in their common format and offset."""
-        raise NotImplementedError
 
     @_operation(CODE, partial(_sum_of_two, sub_one))
     def sub(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a - b in their common format and offset."""
-        raise NotImplementedError
 
     @_operation(CODE, _total, "rows")
     def total(self, a: LNSArray, order: str, variant: str) -> Any:
         """Codes of the sums of a's rows: (n, K) to (n,), in a's format and offset."""
-        raise NotImplementedError
 
     @_operation(CODE, _dot, "rows")
     def dot(self, a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> Any:
         """Codes of the products of rows, (n, K) and (n, K) to (n,), in the wide format."""
-        raise NotImplementedError
 
     @_operation(None, partial(_matmul, lns_dot), "products")
     def matmul(self, a: LNSArray, b: LNSArray, datapath: Datapath) -> Any:
         """Accumulators of a (M, K) times b (K, N), styles "direct" and "bins"."""
-        raise NotImplementedError
 
     # Style "log" is a method of its own: a `matmul` of 0.1 was never asked it, nor was its file.
     @_operation(CODE, _matmul_log, "products")
@@ -385,34 +374,27 @@ class Backend:
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
         """Codes of a (M, K) times b (K, N) in the accumulator's format, style "log"."""
-        raise NotImplementedError
 
     @_operation(CODE, _encode)
     def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in a float format."""
-        raise NotImplementedError
 
     @_operation(FLOAT64, _decode)
     def decode_float(self, a: FloatArray) -> Any:
         """float64 values; any NaN for a NaN."""
-        raise NotImplementedError
 
     @_operation(None, partial(_matmul, float_dot), "products")
     def matmul_float(self, a: FloatArray, b: FloatArray, datapath: FloatDatapath) -> Any:
         """float32 sums of a (M, K) times b (K, N), or the integers of a fixed-point sum."""
-        raise NotImplementedError
 
     @_operation(INTEGER, _encode, coded=True)
     def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in an integer format."""
-        raise NotImplementedError
 
     @_operation(FLOAT64, _decode)
     def decode_int(self, a: IntArray) -> Any:
         """float64 values."""
-        raise NotImplementedError
 
     @_operation(None, partial(_matmul, int_dot), "products")
     def matmul_int(self, a: IntArray, b: IntArray, datapath: IntDatapath) -> Any:
         """Accumulators of a (M, K) times b (K, N)."""
-        raise NotImplementedError
