@@ -11,15 +11,19 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ..events.event import Event, Events
+from ..events.event import Event, Events, event_rows
 from ..prices.interval import Interval
 from .run_config import RunConfig
 
 FINISHED = ("ok", "diverged")  #: a run that failed is tried again when the sweep is resumed
 _FAILED = ("id", "label", "config", "status", "reason", "test_accuracy")  # all of a failed record
-_NEWER = {"newer": True}  # of a field that earlier records lack: None there, and not written
 _EVENTS = ("counted_events", "events")
 _BIG = 1e300  # more than any price, time or loss; a whole number above has no float
+
+
+def _newer() -> Any:
+    """A field that earlier records lack: None there, and not written."""
+    return field(default=None, metadata={"newer": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Accumulators:
     phase: str
     outputs: int
     overflowed: int
-    products: int | None = field(default=None, metadata=_NEWER)
+    products: int | None = _newer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +63,11 @@ class Energy:
     """Energies in pJ of an average step; the parts add up to `per_step_pj`."""
 
     per_step_pj: Interval
-    on_chip_per_step_pj: Interval | None = field(default=None, metadata=_NEWER)  #: without DRAM
+    on_chip_per_step_pj: Interval | None = _newer()  #: without DRAM
     per_epoch_pj: Interval
-    by_phase: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
-    by_component: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
-    by_kind: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
+    by_phase: Mapping[str, Interval] | None = _newer()
+    by_component: Mapping[str, Interval] | None = _newer()
+    by_kind: Mapping[str, Interval] | None = _newer()
     by_group: Mapping[str, Interval]
 
 
@@ -74,8 +78,8 @@ class StepTime:
     overlapped: the vector unit works beside the array; sequential: after it.
     """
 
-    overlapped_cycles: int | None = field(default=None, metadata=_NEWER)
-    sequential_cycles: int | None = field(default=None, metadata=_NEWER)
+    overlapped_cycles: int | None = _newer()
+    sequential_cycles: int | None = _newer()
     overlapped_seconds: float
     sequential_seconds: float
     multiplications: Mapping[str, int]
@@ -107,7 +111,7 @@ class Record:
     id: str
     label: str
     config: Mapping[str, Any]  #: RunConfig.as_dict()
-    lr: float | None = field(default=None, metadata=_NEWER)  #: the rate that the schedule scales
+    lr: float | None = _newer()  #: the rate that the schedule scales
     status: str  #: "ok", "diverged" or "failed"
     reason: str | None
     test_accuracy: float | None  #: percent; of a run that ended well
@@ -116,26 +120,22 @@ class Record:
     steps_per_epoch: int = 0
     counts: tuple[Conversions, ...] = ()
     accumulators: tuple[Accumulators, ...] = ()
-    counted_events: Mapping[str, Events] | None = field(
-        default=None, metadata=_NEWER
-    )  #: by phase: GEMMs, conversions, update
+    counted_events: Mapping[str, Events] | None = _newer()  #: by phase: GEMMs, conversions, update
     events: Mapping[str, Events] = field(default_factory=dict)  #: by phase, all of them
     energy: Energy | None = None  #: None where no step was begun
     step: StepTime | None = None  #: likewise
-    accelerator: Mapping[str, Any] | None = field(
-        default=None, metadata=_NEWER
-    )  #: the machine simulated
+    accelerator: Mapping[str, Any] | None = _newer()  #: the machine simulated
     overflow_rule: str = ""
     node: str = ""
-    price_sources: tuple[str, ...] | None = field(default=None, metadata=_NEWER)
-    prices: str | None = field(default=None, metadata=_NEWER)  #: digest of the price table
+    price_sources: tuple[str, ...] | None = _newer()
+    prices: str | None = _newer()  #: digest of the price table
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
     threads: Mapping[str, int] = field(default_factory=dict)
     machine: Host | None = None  #: the one that ran it
     time: str = ""  #: UTC
     seconds: float = 0.0
-    undefined_directions: int | None = field(default=None, metadata=_NEWER)  #: Madam's 0/0
+    undefined_directions: int | None = _newer()  #: Madam's 0/0
 
     @classmethod
     def from_json(cls, values: object) -> "Record":
@@ -148,10 +148,8 @@ class Record:
         if not isinstance(values, dict):
             raise ValueError(f"record must hold keys and values, got {values!r}"[:200])
         if values.get("status") == "failed":
-            values = {name: value for name, value in values.items() if name in _FAILED}
             return cls(**_read_fields("record", cls, values, _FAILED))
-        names = tuple(each.name for each in fields(cls))
-        record = cls(**_read_fields("record", cls, values, names))
+        record = cls(**_read_fields("record", cls, values))
         if record.machine is None:
             raise ValueError("record.machine must be what ran it, got None")
         if record.status not in FINISHED:
@@ -191,12 +189,13 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _read_fields(
-    name: str, kind: Any, values: Mapping[str, Any], names: tuple[str, ...]
+    name: str, kind: Any, values: Mapping[str, Any], only: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The fields of a dataclass called `names`, each of its type; a newer one may be absent."""
+    """The fields of a dataclass, or `only` some, each of its type; a newer one may be absent."""
     found = {}
     for each in fields(kind):
-        if each.name in names and (each.name in values or not each.metadata.get("newer")):
+        wanted = not only or each.name in only
+        if wanted and (each.name in values or not each.metadata.get("newer")):
             if each.name not in values:
                 raise ValueError(f"{name} must have {each.name}, got none")
             hint = _hints(kind)[each.name]
@@ -212,8 +211,7 @@ def _read(name: str, hint: Any, value: Any) -> Any:
     if hint is Any:
         return value
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        names = tuple(each.name for each in fields(hint))
-        return hint(**_read_fields(name, hint, value, names))
+        return hint(**_read_fields(name, hint, value))
     if origin is tuple and isinstance(value, list):
         return tuple(_read(name, arguments[0], each) for each in value)
     if origin is Mapping and isinstance(value, dict):
@@ -244,19 +242,14 @@ def _read_events(name: str, rows: list[Any]) -> Events:
     return events
 
 
-def _plain_events(phases: Mapping[str, Events]) -> dict[str, list[list[str | int]]]:
-    return {
-        phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(events.items())]
-        for phase, events in phases.items()
-    }
-
-
 def _plain(value: Any) -> Any:
     """The JSON value of a record or a part of one."""
     if is_dataclass(value):
         parts = {each.name: (each, getattr(value, each.name)) for each in fields(value)}
         return {
-            name: _plain_events(part) if name in _EVENTS else _plain(part)
+            name: {phase: event_rows(events) for phase, events in part.items()}
+            if name in _EVENTS
+            else _plain(part)
             for name, (each, part) in parts.items()
             if not (part is None and each.metadata.get("newer"))
         }

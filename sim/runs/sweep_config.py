@@ -14,10 +14,10 @@ from typing import Any
 
 from ...lns.checks import require_choice, require_int
 from ...lns.format import FloatFormat
+from ..checks import require_text
 from ..data.catalog import DATASETS
 from ..files.paths import require_below, require_plain_name
 from ..files.structured import read_values
-from ..prices.table import PriceTable
 from ..recipes.names import LNS, fields_of, get_recipe
 from ..workload.catalog import recorded_name, trained_name
 from .axes import parse_axis, parse_names
@@ -79,8 +79,8 @@ class SweepConfig:
         if self.workers is not None:
             require_int("workers", self.workers, 1, 1024)
         for name in ("name", "out"):
-            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
+            if getattr(self, name) is not None:
+                require_text(name, getattr(self, name))
             if getattr(self, name) == "":
                 raise ValueError(f"{name} must not be empty, got ''")
         if self.name is not None:
@@ -119,10 +119,6 @@ class SweepConfig:
             for own in configurations
         ]
         return list({run.run_id: run for run in runs}.values())
-
-    def price_table(self) -> PriceTable:
-        """Return the prices every run of the sweep is costed with."""
-        return self.runs()[0].price_table()
 
     def _shared(self) -> dict[str, Any]:
         names = ("data", "model", "epochs", "batch", "schedule", "machine", "prices", "threads")

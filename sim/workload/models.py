@@ -41,21 +41,27 @@ def cnn(input_shape: Shape, classes: int) -> nn.Module:
     )
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut; batch norms have no gain or shift."""
+def shortcut(inputs: int, outputs: int, stride: int, affine: bool = True) -> nn.Module:
+    """A residual block's way around its convolutions."""
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs, affine=affine)
+    )
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; affine: do the batch norms have gain and shift?"""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, outputs: int, stride: int, affine: bool = True) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs, affine=False)
+        self.norm1 = nn.BatchNorm2d(outputs, affine=affine)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs, affine=False)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                nn.BatchNorm2d(outputs, affine=False),
-            )
+        self.norm2 = nn.BatchNorm2d(outputs, affine=affine)
+        self.shortcut = shortcut(inputs, outputs, stride, affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(residual + shortcut); x (N, C, H, W)."""
@@ -76,7 +82,8 @@ class ResNet18(nn.Module):
         self.norm = nn.BatchNorm2d(64, affine=False)
         blocks, width = [], 64
         for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-            blocks += [BasicBlock(width, outputs, stride), BasicBlock(outputs, outputs, 1)]
+            blocks.append(BasicBlock(width, outputs, stride, affine=False))
+            blocks.append(BasicBlock(outputs, outputs, 1, affine=False))
             width = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(512, classes)
