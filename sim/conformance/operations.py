@@ -156,14 +156,14 @@ def _codes(array: CodeArray) -> list[int]:
     return [int(code) for code in array.code.reshape(-1)]
 
 
-def _rows(array: CodeArray) -> list[list[int]]:
-    rows: list[list[int]] = array.code.tolist()
-    return rows
-
-
 def _offsets(offset: Offset, array: CodeArray) -> list[int]:
     """One offset per code."""
     return [int(value) for value in one_each(offset, array.shape).reshape(-1)]
+
+
+def _each(a: CodeArray) -> Iterable[tuple[int, int]]:
+    """(code, offset) of each code."""
+    return zip(_codes(a), _offsets(a.offset, a), strict=True)
 
 
 def _encode(x: Real, fmt: Format, offset: int, rounding: str = "nearest") -> list[Number]:
@@ -202,23 +202,17 @@ def _default_offset(x: Real, fmt: LNSFormat, rounding: str) -> list[Number]:
 
 
 def _decode(a: CodeArray) -> list[Number]:
-    pairs = zip(_codes(a), _offsets(a.offset, a), strict=True)
-    return [float(decode_one(code, offset, a.fmt)) for code, offset in pairs]
+    return [float(decode_one(code, offset, a.fmt)) for code, offset in _each(a)]
 
 
 def _requantise(a: LNSArray, fmt: LNSFormat, offset: Offset) -> list[Number]:
-    old_new = _offsets(a.offset, a), _offsets(offset, a)
-    each = zip(_codes(a), *old_new, strict=True)
-    return [requantise_one(code, old, a.fmt, fmt, new) for code, old, new in each]
-
-
-def _pairs(a: LNSArray, b: LNSArray) -> Iterable[tuple[int, int, int, int]]:
-    """(code, offset, code, offset) of each pair."""
-    return zip(_codes(a), _offsets(a.offset, a), _codes(b), _offsets(b.offset, b), strict=True)
+    each = zip(_each(a), _offsets(offset, a), strict=True)
+    return [requantise_one(code, old, a.fmt, fmt, new) for (code, old), new in each]
 
 
 def _binary(one: Callable[..., int], a: LNSArray, b: LNSArray, *target: Any) -> list[Number]:
-    return [one(x, o, a.fmt, y, p, b.fmt, *target) for x, o, y, p in _pairs(a, b)]
+    pairs = zip(_each(a), _each(b), strict=True)
+    return [one(*x, a.fmt, *y, b.fmt, *target) for x, y in pairs]
 
 
 def _square(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
@@ -226,8 +220,7 @@ def _square(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
 
 
 def _sqrt(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
-    pairs = zip(_codes(a), _offsets(a.offset, a), strict=True)
-    return [sqrt_one(code, old, a.fmt, fmt, offset) for code, old in pairs]
+    return [sqrt_one(code, old, a.fmt, fmt, offset) for code, old in _each(a)]
 
 
 def _signed(sign: Callable[[int], int], a: LNSArray) -> list[Number]:
@@ -249,18 +242,18 @@ def _compare_one(
 
 
 def _sum_of_two(one: Callable[..., int], a: LNSArray, b: LNSArray, variant: str) -> list[Number]:
-    if a.fmt != b.fmt or any(o != p for _, o, _, p in _pairs(a, b)):
+    if a.fmt != b.fmt or _offsets(a.offset, a) != _offsets(b.offset, b):
         raise ValueError("formats and offsets must be the same")
     return [one(x, y, a.fmt, variant) for x, y in zip(_codes(a), _codes(b), strict=True)]
 
 
 def _total(a: LNSArray, order: str, variant: str) -> list[Number]:
-    return [total_one(row, a.fmt, order, variant) for row in _rows(a)]
+    return [total_one(row, a.fmt, order, variant) for row in a.code.tolist()]
 
 
 def _dot(a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> list[Number]:
     wide = LNSFormat(accumulator_bits, a.fmt.gamma)
-    pairs = zip(_rows(a), _rows(b), strict=True)
+    pairs = zip(a.code.tolist(), b.code.tolist(), strict=True)
     return [log_dot(x, y, a.fmt, wide, order, variant) for x, y in pairs]
 
 
@@ -271,7 +264,7 @@ def _matmul(
         if np.diff(one_each(array.offset, array.shape), axis=axis).any():
             raise ValueError("offset must be constant along k")
     columns = b.code.T.tolist()
-    return [one(x, a.fmt, y, b.fmt, datapath)[0] for x in _rows(a) for y in columns]
+    return [one(x, a.fmt, y, b.fmt, datapath)[0] for x in a.code.tolist() for y in columns]
 
 
 def log_datapath(accumulator_bits: int, lanes: int, variant: str) -> Datapath:

@@ -17,13 +17,9 @@ from .run_config import RunConfig
 
 FINISHED = ("ok", "diverged")  #: a run that failed is tried again when the sweep is resumed
 _FAILED = ("id", "label", "config", "status", "reason", "test_accuracy")  # all of a failed record
+_NEWER = {"newer": True}  # of a field that earlier records lack: None there, and not written
 _EVENTS = ("counted_events", "events")
 _BIG = 1e300  # more than any price, time or loss; a whole number above has no float
-
-
-def _newer() -> Any:
-    """A field that earlier records lack: None there, and not written."""
-    return field(default=None, metadata={"newer": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Accumulators:
     phase: str
     outputs: int
     overflowed: int
-    products: int | None = _newer()
+    products: int | None = field(default=None, metadata=_NEWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +59,11 @@ class Energy:
     """Energies in pJ of an average step; the parts add up to `per_step_pj`."""
 
     per_step_pj: Interval
-    on_chip_per_step_pj: Interval | None = _newer()  #: without DRAM
+    on_chip_per_step_pj: Interval | None = field(default=None, metadata=_NEWER)  #: without DRAM
     per_epoch_pj: Interval
-    by_phase: Mapping[str, Interval] | None = _newer()
-    by_component: Mapping[str, Interval] | None = _newer()
-    by_kind: Mapping[str, Interval] | None = _newer()
+    by_phase: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
+    by_component: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
+    by_kind: Mapping[str, Interval] | None = field(default=None, metadata=_NEWER)
     by_group: Mapping[str, Interval]
 
 
@@ -78,8 +74,8 @@ class StepTime:
     overlapped: the vector unit works beside the array; sequential: after it.
     """
 
-    overlapped_cycles: int | None = _newer()
-    sequential_cycles: int | None = _newer()
+    overlapped_cycles: int | None = field(default=None, metadata=_NEWER)
+    sequential_cycles: int | None = field(default=None, metadata=_NEWER)
     overlapped_seconds: float
     sequential_seconds: float
     multiplications: Mapping[str, int]
@@ -111,7 +107,7 @@ class Record:
     id: str
     label: str
     config: Mapping[str, Any]  #: RunConfig.as_dict()
-    lr: float | None = _newer()  #: the rate that the schedule scales
+    lr: float | None = field(default=None, metadata=_NEWER)  #: the rate that the schedule scales
     status: str  #: "ok", "diverged" or "failed"
     reason: str | None
     test_accuracy: float | None  #: percent; of a run that ended well
@@ -120,22 +116,26 @@ class Record:
     steps_per_epoch: int = 0
     counts: tuple[Conversions, ...] = ()
     accumulators: tuple[Accumulators, ...] = ()
-    counted_events: Mapping[str, Events] | None = _newer()  #: by phase: GEMMs, conversions, update
+    counted_events: Mapping[str, Events] | None = field(
+        default=None, metadata=_NEWER
+    )  #: by phase: GEMMs, conversions, update
     events: Mapping[str, Events] = field(default_factory=dict)  #: by phase, all of them
     energy: Energy | None = None  #: None where no step was begun
     step: StepTime | None = None  #: likewise
-    accelerator: Mapping[str, Any] | None = _newer()  #: the machine simulated
+    accelerator: Mapping[str, Any] | None = field(
+        default=None, metadata=_NEWER
+    )  #: the machine simulated
     overflow_rule: str = ""
     node: str = ""
-    price_sources: tuple[str, ...] | None = _newer()
-    prices: str | None = _newer()  #: digest of the price table
+    price_sources: tuple[str, ...] | None = field(default=None, metadata=_NEWER)
+    prices: str | None = field(default=None, metadata=_NEWER)  #: digest of the price table
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
     threads: Mapping[str, int] = field(default_factory=dict)
     machine: Host | None = None  #: the one that ran it
     time: str = ""  #: UTC
     seconds: float = 0.0
-    undefined_directions: int | None = _newer()  #: Madam's 0/0
+    undefined_directions: int | None = field(default=None, metadata=_NEWER)  #: Madam's 0/0
 
     @classmethod
     def from_json(cls, values: object) -> "Record":

@@ -125,40 +125,38 @@ class SweepConfig:
         limits = ("limit_train", "limit_test", "max_steps")
         return {name: getattr(self, name) for name in names + limits}
 
+    def _grid(self, **axes: Any) -> list[dict[str, Any]]:
+        """Every combination of some axes' values, the last running fastest."""
+        return [dict(zip(axes, point, strict=True)) for point in product(*axes.values())]
+
     def _accumulators(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "accumulator_bits": bits,
-                "guard": guard,
-                "lanes": lanes,
-                "overflow": self.overflow,
-                "rounding": self.rounding,
-            }
-            for bits, guard, lanes in product(self.accumulator_bits, self.guard, self.lanes)
-        ]
+        return self._grid(
+            accumulator_bits=self.accumulator_bits,
+            guard=self.guard,
+            lanes=self.lanes,
+            overflow=(self.overflow,),
+            rounding=(self.rounding,),
+        )
 
     def _points(self, widths: Axis) -> list[dict[str, Any]]:
-        gammas: tuple[int | None, ...] = (None,) if isinstance(self.gamma, str) else self.gamma
-        names = ("exponent_bits", "gamma")
-        return [dict(zip(names, point, strict=True)) for point in product(widths, gammas)]
+        gammas = (None,) if isinstance(self.gamma, str) else self.gamma
+        return self._grid(exponent_bits=widths, gamma=gammas)
 
     def _lns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """LNS runs of some formats, each with every value of the other axes."""
+        style = None if self.style == "direct" else self.style  # its own default
+        hardware = self._grid(
+            antilog_entries=self.table_entries,
+            table_bits=self.table_bits,
+            variant=self.variant,
+            style=(style,),
+            lr=(self.lr,),
+        )
         return [
-            {
-                "antilog_entries": entries,
-                "table_bits": table_bits,
-                "style": None if self.style == "direct" else self.style,  # its own default
-                "variant": variant,
-                "optimiser": optimiser,
-                "lr": self.lr,
-                **accumulator,
-                **point,
-            }
+            {"optimiser": optimiser, **sums, **accumulator, **point}
             for optimiser in self.optimiser
             for point in points
-            for entries, table_bits in product(self.table_entries, self.table_bits)
-            for variant in self.variant
+            for sums in hardware
             for accumulator in self._accumulators()
         ]
 

@@ -130,9 +130,9 @@ def multiply(
         codes = plain_array(a), plain_array(b)
         tally.on_gemm(GemmRecord(name, product.phase, *codes, acc, datapath))
     real, overflowed = layer.backend.product_real(a, b, datapath, out)
-    formats: tuple[AnyFormat, ...] = (a.fmt, b.fmt)
+    formats: tuple[AnyFormat, AnyFormat] = a.fmt, b.fmt
     if in_blocks(layer):  # whose codes are in fp32
-        formats = tuple(getattr(layer.recipe, side.role) for side in (product.a, product.b))
+        formats = getattr(layer.recipe, product.a.role), getattr(layer.recipe, product.b.role)
     tally.add_gemm(name, product.phase, datapath, *formats, m, n, k, overflowed)
     return torch.as_tensor(real)
 
