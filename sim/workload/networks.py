@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, gelu, relu, scaled_dot_product_at
 from ...lns.checks import require_int
 from . import catalog
 from .catalog import costed_name
-from .models import BasicBlock, make_model, mlp, resnet18, shortcut
+from .models import BasicBlock, ResNet, make_model, mlp, resnet18, shortcut
 from .models import cnn as small_cnn
 from .trace import trace_step
 from .workload import Workload
@@ -43,29 +43,6 @@ class Bottleneck(nn.Module):
         y = relu(self.norm1(self.conv1(x)))
         y = relu(self.norm2(self.conv2(y)))
         return relu(self.norm3(self.conv3(y)) + self.shortcut(x))
-
-
-class ResNet(nn.Module):
-    """ResNet for 224x224 images and 1000 classes."""
-
-    def __init__(self, block: type[Bottleneck] | type[BasicBlock], depths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.stem, self.norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-        self.pool = nn.MaxPool2d(3, 2, 1)
-        blocks: list[nn.Module] = []
-        inputs = 64
-        for stage, depth in enumerate(depths):
-            for index in range(depth):
-                width = 64 << stage
-                blocks.append(block(inputs, width, 2 if stage and not index else 1))
-                inputs = width * block.expansion
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(inputs, 1000)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return class scores of images (N, 3, 224, 224)."""
-        y = self.blocks(self.pool(relu(self.norm(self.stem(x)))))
-        return self.head(y.mean((2, 3)))
 
 
 class Block(nn.Module):
