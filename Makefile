@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test fuzz thorough check format lint types mutants wheel bench docs clean
+.PHONY: setup demo test quick fuzz thorough check format lint types mutants wheel bench docs clean
 
 setup: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# under a minute once kernels are compiled
+quick: setup
+	HYPOTHESIS_PROFILE=dev $(BIN)/pytest -q -n 2 --dist loadfile -m 'not slow'
 
 check: lint types test
 
@@ -58,4 +62,4 @@ docs: $(VENV)/.docs
 	@echo build/docs/index.html
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...lns import arith, codec, sums
-from ...lns.array import LNSArray, Offset
+from ...lns.array import CodeArray, LNSArray, Offset
 from ...lns.datapath import AnyDatapath
 from ...lns.format import Format, LNSFormat
 from .operations import Integers, Real, log_datapath
@@ -75,16 +75,16 @@ class KernelsBackend:
 
         self._kernels = kernels
 
-    def encode(self, x: Real, fmt: Format, offset: int | None, *rest: Any) -> Any:
-        return self._kernels.quantise(x, fmt, offset, *rest)[0]
+    def encode(self, x: Real, fmt: Format, offset: int | None, rounding: str = "nearest") -> Any:
+        return self._kernels.quantise(x, fmt, offset, rounding)[0]
 
     encode_float = encode_int = encode
 
     def encode_stochastic(
         self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
-        rest = ("stochastic", Drawn(draws), "none", random_bits)
-        return self.encode(x, fmt, offset, *rest)
+        given = Drawn(draws)
+        return self._kernels.quantise(x, fmt, offset, "stochastic", given, "none", random_bits)[0]
 
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
         return self.encode(x, fmt, None, rounding).offset
@@ -92,7 +92,7 @@ class KernelsBackend:
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         return self._kernels.requantise(a, fmt, offset)[0]
 
-    def matmul(self, a: Any, b: Any, datapath: AnyDatapath) -> Any:
+    def matmul(self, a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> Any:
         return self._kernels.matmul(a, b, datapath)
 
     matmul_float = matmul_int = matmul

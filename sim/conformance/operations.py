@@ -124,25 +124,22 @@ OPERATIONS: dict[str, Operation] = {}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _operation(
+def operation(
     returns: Kind | None,
     oracle: Callable[..., list[Number]],
     layout: Literal["each", "rows", "products", "one"] = "each",
     coded: bool | None = None,
 ) -> Callable[[_Method], _Method]:
-    """Enter the method's record into OPERATIONS; `coded` None: if it returns codes.
+    """Return a decorator that enters a method's record into OPERATIONS.
 
-    The method itself, until a class offers its own, raises NotImplementedError.
+    coded None: if it returns codes. The rest is as in `Operation`.
     """
 
-    def missing(*_: Any) -> Any:
-        raise NotImplementedError
-
-    def enter(method: Any) -> Any:
+    def enter(method: _Method) -> _Method:
         name, (_, *takes) = method.__name__, signature(method).parameters
         codes = returns is CODE if coded is None else coded
         OPERATIONS[name] = Operation(name, tuple(takes), returns, oracle, layout, codes)
-        return wraps(method)(missing)
+        return method
 
     return enter
 
@@ -291,103 +288,118 @@ class Backend:
     operands are refused by a ValueError or an ArithmeticError.
     """
 
-    @_operation(CODE, _encode)
+    @operation(CODE, _encode)
     def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
         """Codes of x (n,); rounding "nearest", "nearest_value" or "floor"."""
 
-    @_operation(CODE, _encode_stochastic)
+    @operation(CODE, _encode_stochastic)
     def encode_stochastic(
         self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
         """Codes of x (n,), rounded by the random integers `draws` (n,) of `random_bits` bits."""
 
-    @_operation(INTEGER, _default_offset, "one")
+    @operation(INTEGER, _default_offset, "one")
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
         """The offset, one integer, that encoding chooses for x (n,)."""
 
-    @_operation(FLOAT64, _decode)
+    @operation(FLOAT64, _decode)
     def decode(self, a: LNSArray) -> Any:
         """The float64 nearest to each value."""
 
-    @_operation(CODE, _requantise)
+    @operation(CODE, _requantise)
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         """Codes of a in another format and scale, or in a scale per row or column."""
 
-    @_operation(CODE, partial(_binary, mul_one))
+    @operation(CODE, partial(_binary, mul_one))
     def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * b in (fmt, offset)."""
 
-    @_operation(CODE, partial(_binary, div_one))
+    @operation(CODE, partial(_binary, div_one))
     def div(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a / b in (fmt, offset)."""
 
-    @_operation(CODE, _square)
+    @operation(CODE, _square)
     def square(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * a in (fmt, offset)."""
 
-    @_operation(CODE, _sqrt)
+    @operation(CODE, _sqrt)
     def sqrt(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of the square root of a in (fmt, offset)."""
 
-    @_operation(CODE, partial(_signed, lambda sign: 1 - sign))
+    @operation(CODE, partial(_signed, lambda sign: 1 - sign))
     def neg(self, a: LNSArray) -> Any:
         """Codes of -a in a's format and offset."""
 
-    @_operation(CODE, partial(_signed, lambda sign: 0))
+    @operation(CODE, partial(_signed, lambda sign: 0))
     def absolute(self, a: LNSArray) -> Any:
         """Codes of |a| in a's format and offset."""
 
-    @_operation(INTEGER, partial(_binary, _compare_one))
+    @operation(INTEGER, partial(_binary, _compare_one))
     def compare(self, a: LNSArray, b: LNSArray) -> Any:
         """-1, 0 or 1: a's value below, equal to or above b's; formats and offsets may differ."""
 
-    @_operation(CODE, partial(_sum_of_two, add_one))
+    @operation(CODE, partial(_sum_of_two, add_one))
     def add(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a + b in their common format and offset."""
 
-    @_operation(CODE, partial(_sum_of_two, sub_one))
+    @operation(CODE, partial(_sum_of_two, sub_one))
     def sub(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a - b in their common format and offset."""
 
-    @_operation(CODE, _total, "rows")
+    @operation(CODE, _total, "rows")
     def total(self, a: LNSArray, order: str, variant: str) -> Any:
         """Codes of the sums of a's rows: (n, K) to (n,), in a's format and offset."""
 
-    @_operation(CODE, _dot, "rows")
+    @operation(CODE, _dot, "rows")
     def dot(self, a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> Any:
         """Codes of the products of rows, (n, K) and (n, K) to (n,), in the wide format."""
 
-    @_operation(None, partial(_matmul, lns_dot), "products")
+    @operation(None, partial(_matmul, lns_dot), "products")
     def matmul(self, a: LNSArray, b: LNSArray, datapath: Datapath) -> Any:
         """Accumulators of a (M, K) times b (K, N), styles "direct" and "bins"."""
 
-    # Style "log" is a method of its own: a `matmul` of 0.1 was never asked it, nor was its file.
-    @_operation(CODE, _matmul_log, "products")
+    # Not `matmul` with style "log": objects and files of 0.1 have it as a method of its own, and a
+    # `matmul` that offers the other two styles was never asked this one.
+    @operation(CODE, _matmul_log, "products")
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
         """Codes of a (M, K) times b (K, N) in the accumulator's format, style "log"."""
 
-    @_operation(CODE, _encode)
+    @operation(CODE, _encode)
     def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in a float format."""
 
-    @_operation(FLOAT64, _decode)
+    @operation(FLOAT64, _decode)
     def decode_float(self, a: FloatArray) -> Any:
         """float64 values; any NaN for a NaN."""
 
-    @_operation(None, partial(_matmul, float_dot), "products")
+    @operation(None, partial(_matmul, float_dot), "products")
     def matmul_float(self, a: FloatArray, b: FloatArray, datapath: FloatDatapath) -> Any:
         """float32 sums of a (M, K) times b (K, N), or the integers of a fixed-point sum."""
 
-    @_operation(INTEGER, _encode, coded=True)
+    @operation(INTEGER, _encode, coded=True)
     def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in an integer format."""
 
-    @_operation(FLOAT64, _decode)
+    @operation(FLOAT64, _decode)
     def decode_int(self, a: IntArray) -> Any:
         """float64 values."""
 
-    @_operation(None, partial(_matmul, int_dot), "products")
+    @operation(None, partial(_matmul, int_dot), "products")
     def matmul_int(self, a: IntArray, b: IntArray, datapath: IntDatapath) -> Any:
         """Accumulators of a (M, K) times b (K, N)."""
+
+
+def _missing(method: _Method) -> Any:
+    """What a method of `Backend` does until a class offers its own."""
+
+    @wraps(method)
+    def missing(*_: Any) -> Any:
+        raise NotImplementedError
+
+    return missing
+
+
+for _name in OPERATIONS:
+    setattr(Backend, _name, _missing(getattr(Backend, _name)))

@@ -1,4 +1,4 @@
-"""Every intrinsic of kernels/cpu/ir does, bit for bit, what its plain twin says (plain.py)."""
+"""Every intrinsic of kernels/cpu/ir does, bit for bit, what its twin in plain_loops.py says."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import plain
+import plain_loops as plain
 import pytest
 from lnsim.kernels.cpu import ir
 from lnsim.kernels.cpu.codes.encode32 import fractions

@@ -12,8 +12,8 @@ the sums. It must run between `set_rounding(DOWN)` and `set_rounding(NEAREST)`, 
 calls `keep_apart()`: LLVM does not know that the mode changes what the operation gives, and must
 not move it past the call.
 
-A block is 1, 2 or 4 vectors of neighbouring columns. tests/kernels/plain.py says in plain Python
-what each intrinsic does, and the tests hold them to it.
+A block is 1, 2 or 4 vectors of neighbouring columns. What each intrinsic does is said in plain
+Python by tests/judges/plain_loops.py, and the tests hold them to it.
 """
 
 from typing import Any

@@ -20,7 +20,7 @@ from lnsim.sim.cli.main import main
 from lnsim.sim.conformance.backends import KernelsBackend, NumpyBackend
 from lnsim.sim.conformance.batch import Batch, expected
 from lnsim.sim.conformance.levels import LEVELS, QUICK
-from lnsim.sim.conformance.operations import OPERATIONS, Backend
+from lnsim.sim.conformance.operations import CODE, OPERATIONS, Backend, operation
 from lnsim.sim.conformance.run import Tally, ask, run
 from lnsim.sim.conformance.suite import SECTIONS, batches
 from lnsim.sim.conformance.vectors import (
@@ -106,7 +106,8 @@ def test_every_operation_is_asked_and_none_else() -> None:
     for batch in questions:
         names = list(signature(getattr(Backend, batch.operation)).parameters)[1:]
         assert [*batch.operands, *batch.settings] == names
-    assert not {name for name in vars(NumpyBackend) if not name.startswith("_")} - offered
+    for known in (NumpyBackend, KernelsBackend):
+        assert not {name for name in vars(known) if not name.startswith("_")} - offered
 
 
 class Wrong(NumpyBackend):
@@ -374,6 +375,41 @@ def test_what_is_missing_is_not_passed() -> None:
     products = tally.rows["multiply", "mul", "every pair of codes"]
     assert products.passed > 0
     assert products.not_offered > 0
+
+
+def test_a_subclass_offers_what_it_overrides() -> None:
+    """The methods it inherits are not offered."""
+    mine = type("Mine", (Backend,), {"neg": lambda self, a: arith.neg(a)})
+    tally = tiny(mine(), "order", "integer-gemm")
+    assert {row.operation for row in tally.rows.values() if row.passed} == {"neg"}
+    assert tally.failed == 0
+    assert tally.not_offered > 1000
+
+
+def test_an_operation_is_added_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method with its record is asked, judged, spelled out, written and read back."""
+    monkeypatch.setitem(OPERATIONS, "raised", None)  # takes it out again in the end
+
+    @operation(CODE, lambda a, steps: [int(code) + steps for code in a.code])
+    def raised(self: Any, a: LNSArray, steps: int) -> Any:
+        return a.code + steps
+
+    a = LNSArray(np.array([1, 2, 12], np.uint8), 3, LNSFormat(4, 2))
+    batch = Batch.call("order", "raised", "three codes", a, 2)
+    right = expected(batch)
+    assert right == [3, 4, 14]
+    tally = Tally()
+    tally.add(batch, ask(type("Right", (), {"raised": raised})(), batch), right)
+    tally.add(batch, ask(type("Late", (), {"raised": lambda _, a, steps: a})(), batch), right)
+    assert (tally.passed, tally.failed) == (3, 3)
+    assert (
+        "steps = 2\n    a = 0x01 = 2^(4/2)"
+        in tally.rows["order", "raised", batch.what].mismatches[0]
+    )
+    group = json.loads(json.dumps(question("order-0001", batch, right)))
+    assert group["expected"] == "03 04 0e"
+    ((_, back, _, _),) = questions([group])
+    assert expected(back) == read_answers("order-0001", back, "03 04 0e").values == right
 
 
 def one_batch(operation: str) -> tuple[Batch, Any]:
