@@ -7,63 +7,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..kernels.mx import matmul_mx
-    from .cost.energy import compare, price_step
-    from .cost.step import StepCost, cost_step
-    from .machine.machine import Machine, get_machine
-    from .machine.systolic import GemmCost, gemm_cost
-    from .prices.table import PriceTable
-    from .recipes.catalog import RECIPES
-    from .recipes.names import get_recipe
-    from .recipes.recipe import Recipe, lns_recipe
-    from .rules.madam_optimisers import IntegerMadam, LNSMadam, Madam
-    from .rules.rule import Rule, get_rule
-    from .runs.record import Record
-    from .runs.run_config import RunConfig
-    from .runs.sweep import run_sweep
-    from .runs.sweep_config import SweepConfig
-    from .runs.train import train
-    from .training.conv import Conv2d
-    from .training.convert import convert
-    from .training.linear import Linear
-    from .training.make_optimiser import make_optimiser
-    from .training.tally import Tally
-    from .workload.trace import trace_step
-    from .workload.workload import Workload
+    from ..kernels.mx import matmul_mx as matmul_mx
+    from .cost.energy import compare as compare
+    from .cost.energy import price_step as price_step
+    from .cost.step import StepCost as StepCost
+    from .cost.step import cost_step as cost_step
+    from .machine.machine import Machine as Machine
+    from .machine.machine import get_machine as get_machine
+    from .machine.systolic import GemmCost as GemmCost
+    from .machine.systolic import gemm_cost as gemm_cost
+    from .prices.table import PriceTable as PriceTable
+    from .recipes.catalog import RECIPES as RECIPES
+    from .recipes.names import get_recipe as get_recipe
+    from .recipes.recipe import Recipe as Recipe
+    from .recipes.recipe import lns_recipe as lns_recipe
+    from .rules.madam_optimisers import IntegerMadam as IntegerMadam
+    from .rules.madam_optimisers import LNSMadam as LNSMadam
+    from .rules.madam_optimisers import Madam as Madam
+    from .rules.rule import Rule as Rule
+    from .rules.rule import get_rule as get_rule
+    from .runs.record import Record as Record
+    from .runs.run_config import RunConfig as RunConfig
+    from .runs.sweep import run_sweep as run_sweep
+    from .runs.sweep_config import SweepConfig as SweepConfig
+    from .runs.train import train as train
+    from .training.conv import Conv2d as Conv2d
+    from .training.convert import convert as convert
+    from .training.linear import Linear as Linear
+    from .training.make_optimiser import make_optimiser as make_optimiser
+    from .training.tally import Tally as Tally
+    from .workload.trace import trace_step as trace_step
+    from .workload.workload import Workload as Workload
 
-__all__ = [
-    "RECIPES",
-    "Conv2d",
-    "GemmCost",
-    "IntegerMadam",
-    "LNSMadam",
-    "Linear",
-    "Machine",
-    "Madam",
-    "PriceTable",
-    "Recipe",
-    "Record",
-    "Rule",
-    "RunConfig",
-    "StepCost",
-    "SweepConfig",
-    "Tally",
-    "Workload",
-    "compare",
-    "convert",
-    "cost_step",
-    "gemm_cost",
-    "get_machine",
-    "get_recipe",
-    "get_rule",
-    "lns_recipe",
-    "make_optimiser",
-    "matmul_mx",
-    "price_step",
-    "run_sweep",
-    "trace_step",
-    "train",
-]
+#: module -> the names it lends
 _HOMES = {
     ".kernels.mx": ("matmul_mx",),
     "training.conv": ("Conv2d",),
@@ -89,6 +65,7 @@ _HOMES = {
     "workload.trace": ("trace_step",),
     "workload.workload": ("Workload",),
 }
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:

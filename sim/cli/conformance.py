@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ...lns.checks import require_choice, require_int
-from ..conformance.backends import NAMES, get_backend
+from ..conformance.backends import BACKENDS, get_backend
 from ..conformance.batch import expected
 from ..conformance.levels import LEVELS
 from ..conformance.run import Row, Tally
@@ -29,7 +29,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
     parser.add_argument(
         "--backend",
-        help=f"what is checked: {', '.join(NAMES)}, or MODULE:ATTRIBUTE, your own object; its "
+        help=f"what is checked: {', '.join(BACKENDS)}, or MODULE:ATTRIBUTE, your own object; its "
         "module is imported, and so runs with your rights",
     )
     parser.add_argument(
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def _ask(args: argparse.Namespace, only: Sequence[str]) -> tuple[Tally, str]:
     """Ask the implementation, write the file, or both."""
     if args.backend is None and args.write is None:
-        raise ValueError(f"backend must be given: {', '.join(NAMES)} or MODULE:ATTRIBUTE")
+        raise ValueError(f"backend must be given: {', '.join(BACKENDS)} or MODULE:ATTRIBUTE")
     level = LEVELS[require_choice("level", args.level or DEFAULT_LEVEL, LEVELS)]
     seed = require_int("seed", DEFAULT_SEED if args.seed is None else args.seed, 0, 2**63 - 1)
     backend = None if args.backend is None else get_backend(args.backend)

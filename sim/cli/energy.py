@@ -13,7 +13,7 @@ from ..cost.mac_source import MAC_SOURCES
 from ..cost.step import BUFFERS, cost_step
 from ..machine.machine import OBJECTIVES, Machine, get_machine, machine_names
 from ..machine.systolic import DATAFLOWS, RECURRENCES
-from ..prices.sources import load_prices, table_of_node, with_dram
+from ..prices.sources import machine_prices
 from ..prices.table import Interval, PriceTable
 from ..recipes.catalog import RECIPES
 from ..recipes.names import SPELLINGS, get_recipe
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"against must name other formats, each once, got {args.against!r}")
     recipes = [recipe_of(name, args.optimiser) for name in names]
     machine = machine_of(args)
-    table = with_dram(_prices(args, machine), machine)
+    table = machine_prices(machine, args.prices)
     workload = workload_of(args)
     energies = [
         price_step(cost_step(workload, machine, recipe, args.mac_prices), table)
@@ -125,12 +125,6 @@ def run(args: argparse.Namespace) -> int:
     written = write_step(folder, energies, table)
     print(f"results: {len(written)} files in {folder}: {', '.join(written[:5])}, ...")
     return 0
-
-
-def _prices(args: argparse.Namespace, machine: Machine) -> PriceTable:
-    if args.prices is None:
-        return table_of_node(machine.node)
-    return load_prices(args.prices, machine.node)
 
 
 def _print_names() -> int:

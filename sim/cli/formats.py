@@ -43,14 +43,12 @@ def run(args: argparse.Namespace) -> int:
     out.print("\n[bold]Number formats[/bold] (at scale 1; worst error: rounding to nearest)")
     out.print(table_of(columns, table, right=("bits", "smallest", "largest", "octaves")))
     out.print("[bold]Training recipes[/bold] (lnsim train --format, lnsim sweep --formats)")
-    recipes = [get_recipe(name) for name in RECIPES]
-    rows2 = [
-        (name, recipe.optimiser, recipe.description)
-        for name, recipe in zip(RECIPES, recipes, strict=True)
-        if name != "lns8"  # `--format lns` with its widths
-    ]
     lns = get_recipe(LNS)
-    rows2.insert(0, (LNS, lns.optimiser, f"{lns.description}; widths by flags"))
+    rows2 = [(LNS, lns.optimiser, f"{lns.description}; widths by flags")]
+    for name in RECIPES:
+        recipe = get_recipe(name)
+        if name != "lns8":  # `--format lns` with its widths
+            rows2.append((name, recipe.optimiser, recipe.description))
     rows2 += [(name, lns.optimiser, what) for name, what in SPELLINGS]
     out.print(table_of(("recipe", "optimiser", "what is stored and computed"), rows2, right=()))
     return 0

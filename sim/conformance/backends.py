@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -12,8 +13,6 @@ from ...lns.array import CodeArray, LNSArray, Offset
 from ...lns.datapath import AnyDatapath
 from ...lns.format import Format, LNSFormat
 from .operations import Integers, Real, log_datapath
-
-NAMES = ("numpy", "kernels")
 
 
 class Drawn(np.random.Generator):
@@ -93,22 +92,22 @@ class KernelsBackend:
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         return self._kernels.requantise(a, fmt, offset)[0]
 
-    def _matmul(self, a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> Any:
-        return self._kernels.matmul(a, b, datapath)
-
     def matmul(self, a: CodeArray, b: CodeArray, datapath: AnyDatapath) -> Any:
-        return self._matmul(a, b, datapath)
+        return self._kernels.matmul(a, b, datapath)
 
     matmul_float = matmul_int = matmul
 
     def matmul_log(
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
-        return self._matmul(a, b, log_datapath(accumulator_bits, lanes, variant))
+        return self.matmul(a, b, log_datapath(accumulator_bits, lanes, variant))
+
+
+BACKENDS: dict[str, Callable[[], Any]] = {"numpy": NumpyBackend, "kernels": KernelsBackend}
 
 
 def get_backend(name: str) -> Any:
-    """Return the implementation called `name`: one of NAMES, or MODULE:ATTRIBUTE.
+    """Return the implementation called `name`: one of BACKENDS, or MODULE:ATTRIBUTE.
 
     MODULE:ATTRIBUTE imports the module, which runs its code with the user's rights; the current
     folder is searched last. An attribute that is a class is called without arguments. Raises
@@ -117,11 +116,10 @@ def get_backend(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if colon:
         return _own(module, attribute)
-    if name == "numpy":
-        return NumpyBackend()
-    if name == "kernels":
-        return KernelsBackend()
-    raise ValueError(f"backend must be one of {', '.join(NAMES)} or MODULE:ATTRIBUTE, got {name!r}")
+    if name in BACKENDS:
+        return BACKENDS[name]()
+    known = ", ".join(BACKENDS)
+    raise ValueError(f"backend must be one of {known} or MODULE:ATTRIBUTE, got {name!r}")
 
 
 def _own(module: str, attribute: str) -> Any:

@@ -11,7 +11,7 @@ the oracle's own `split` and `encode_one`.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from inspect import signature
 from math import copysign, isnan
 from typing import Any, Literal, TypeVar
@@ -153,14 +153,14 @@ def _codes(array: CodeArray) -> list[int]:
     return [int(code) for code in array.code.reshape(-1)]
 
 
-def _rows(array: CodeArray) -> list[list[int]]:
-    rows: list[list[int]] = array.code.tolist()
-    return rows
-
-
 def _offsets(offset: Offset, array: CodeArray) -> list[int]:
     """One offset per code."""
     return [int(value) for value in one_each(offset, array.shape).reshape(-1)]
+
+
+def _each(a: CodeArray) -> Iterable[tuple[int, int]]:
+    """(code, offset) of each code."""
+    return zip(_codes(a), _offsets(a.offset, a), strict=True)
 
 
 def _encode(x: Real, fmt: Format, offset: int, rounding: str = "nearest") -> list[Number]:
@@ -199,23 +199,17 @@ def _default_offset(x: Real, fmt: LNSFormat, rounding: str) -> list[Number]:
 
 
 def _decode(a: CodeArray) -> list[Number]:
-    pairs = zip(_codes(a), _offsets(a.offset, a), strict=True)
-    return [float(decode_one(code, offset, a.fmt)) for code, offset in pairs]
+    return [float(decode_one(code, offset, a.fmt)) for code, offset in _each(a)]
 
 
 def _requantise(a: LNSArray, fmt: LNSFormat, offset: Offset) -> list[Number]:
-    old_new = _offsets(a.offset, a), _offsets(offset, a)
-    each = zip(_codes(a), *old_new, strict=True)
-    return [requantise_one(code, old, a.fmt, fmt, new) for code, old, new in each]
-
-
-def _pairs(a: LNSArray, b: LNSArray) -> Iterable[tuple[int, int, int, int]]:
-    """(code, offset, code, offset) of each pair."""
-    return zip(_codes(a), _offsets(a.offset, a), _codes(b), _offsets(b.offset, b), strict=True)
+    each = zip(_each(a), _offsets(offset, a), strict=True)
+    return [requantise_one(code, old, a.fmt, fmt, new) for (code, old), new in each]
 
 
 def _binary(one: Callable[..., int], a: LNSArray, b: LNSArray, *target: Any) -> list[Number]:
-    return [one(x, o, a.fmt, y, p, b.fmt, *target) for x, o, y, p in _pairs(a, b)]
+    pairs = zip(_each(a), _each(b), strict=True)
+    return [one(*x, a.fmt, *y, b.fmt, *target) for x, y in pairs]
 
 
 def _square(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
@@ -223,8 +217,7 @@ def _square(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
 
 
 def _sqrt(a: LNSArray, fmt: LNSFormat, offset: int) -> list[Number]:
-    pairs = zip(_codes(a), _offsets(a.offset, a), strict=True)
-    return [sqrt_one(code, old, a.fmt, fmt, offset) for code, old in pairs]
+    return [sqrt_one(code, old, a.fmt, fmt, offset) for code, old in _each(a)]
 
 
 def _signed(sign: Callable[[int], int], a: LNSArray) -> list[Number]:
@@ -246,18 +239,18 @@ def _compare_one(
 
 
 def _sum_of_two(one: Callable[..., int], a: LNSArray, b: LNSArray, variant: str) -> list[Number]:
-    if a.fmt != b.fmt or any(o != p for _, o, _, p in _pairs(a, b)):
+    if a.fmt != b.fmt or _offsets(a.offset, a) != _offsets(b.offset, b):
         raise ValueError("formats and offsets must be the same")
     return [one(x, y, a.fmt, variant) for x, y in zip(_codes(a), _codes(b), strict=True)]
 
 
 def _total(a: LNSArray, order: str, variant: str) -> list[Number]:
-    return [total_one(row, a.fmt, order, variant) for row in _rows(a)]
+    return [total_one(row, a.fmt, order, variant) for row in a.code.tolist()]
 
 
 def _dot(a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> list[Number]:
     wide = LNSFormat(accumulator_bits, a.fmt.gamma)
-    pairs = zip(_rows(a), _rows(b), strict=True)
+    pairs = zip(a.code.tolist(), b.code.tolist(), strict=True)
     return [log_dot(x, y, a.fmt, wide, order, variant) for x, y in pairs]
 
 
@@ -268,7 +261,7 @@ def _matmul(
         if np.diff(one_each(array.offset, array.shape), axis=axis).any():
             raise ValueError("offset must be constant along k")
     columns = b.code.T.tolist()
-    return [one(x, a.fmt, y, b.fmt, datapath)[0] for x in _rows(a) for y in columns]
+    return [one(x, a.fmt, y, b.fmt, datapath)[0] for x in a.code.tolist() for y in columns]
 
 
 def log_datapath(accumulator_bits: int, lanes: int, variant: str) -> Datapath:
@@ -298,89 +291,72 @@ class Backend:
     @operation(CODE, _encode)
     def encode(self, x: Real, fmt: LNSFormat, offset: int, rounding: str) -> Any:
         """Codes of x (n,); rounding "nearest", "nearest_value" or "floor"."""
-        raise NotImplementedError
 
     @operation(CODE, _encode_stochastic)
     def encode_stochastic(
         self, x: Real, draws: Integers, fmt: LNSFormat, offset: int, random_bits: int
     ) -> Any:
         """Codes of x (n,), rounded by the random integers `draws` (n,) of `random_bits` bits."""
-        raise NotImplementedError
 
     @operation(INTEGER, _default_offset, "one")
     def default_offset(self, x: Real, fmt: LNSFormat, rounding: str) -> Any:
         """The offset, one integer, that encoding chooses for x (n,)."""
-        raise NotImplementedError
 
     @operation(FLOAT64, _decode)
     def decode(self, a: LNSArray) -> Any:
         """The float64 nearest to each value."""
-        raise NotImplementedError
 
     @operation(CODE, _requantise)
     def requantise(self, a: LNSArray, fmt: LNSFormat, offset: Offset) -> Any:
         """Codes of a in another format and scale, or in a scale per row or column."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_binary, mul_one))
     def mul(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * b in (fmt, offset)."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_binary, div_one))
     def div(self, a: LNSArray, b: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a / b in (fmt, offset)."""
-        raise NotImplementedError
 
     @operation(CODE, _square)
     def square(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of a * a in (fmt, offset)."""
-        raise NotImplementedError
 
     @operation(CODE, _sqrt)
     def sqrt(self, a: LNSArray, fmt: LNSFormat, offset: int) -> Any:
         """Codes of the square root of a in (fmt, offset)."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_signed, lambda sign: 1 - sign))
     def neg(self, a: LNSArray) -> Any:
         """Codes of -a in a's format and offset."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_signed, lambda sign: 0))
     def absolute(self, a: LNSArray) -> Any:
         """Codes of |a| in a's format and offset."""
-        raise NotImplementedError
 
     @operation(INTEGER, partial(_binary, _compare_one))
     def compare(self, a: LNSArray, b: LNSArray) -> Any:
         """-1, 0 or 1: a's value below, equal to or above b's; formats and offsets may differ."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_sum_of_two, add_one))
     def add(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a + b in their common format and offset."""
-        raise NotImplementedError
 
     @operation(CODE, partial(_sum_of_two, sub_one))
     def sub(self, a: LNSArray, b: LNSArray, variant: str) -> Any:
         """Codes of a - b in their common format and offset."""
-        raise NotImplementedError
 
     @operation(CODE, _total, "rows")
     def total(self, a: LNSArray, order: str, variant: str) -> Any:
         """Codes of the sums of a's rows: (n, K) to (n,), in a's format and offset."""
-        raise NotImplementedError
 
     @operation(CODE, _dot, "rows")
     def dot(self, a: LNSArray, b: LNSArray, accumulator_bits: int, order: str, variant: str) -> Any:
         """Codes of the products of rows, (n, K) and (n, K) to (n,), in the wide format."""
-        raise NotImplementedError
 
     @operation(None, partial(_matmul, lns_dot), "products")
     def matmul(self, a: LNSArray, b: LNSArray, datapath: Datapath) -> Any:
         """Accumulators of a (M, K) times b (K, N), styles "direct" and "bins"."""
-        raise NotImplementedError
 
     # Not `matmul` with style "log": objects and files of 0.1 have it as a method of its own, and a
     # `matmul` that offers the other two styles was never asked this one.
@@ -389,34 +365,41 @@ class Backend:
         self, a: LNSArray, b: LNSArray, accumulator_bits: int, lanes: int, variant: str
     ) -> Any:
         """Codes of a (M, K) times b (K, N) in the accumulator's format, style "log"."""
-        raise NotImplementedError
 
     @operation(CODE, _encode)
     def encode_float(self, x: Real, fmt: FloatFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in a float format."""
-        raise NotImplementedError
 
     @operation(FLOAT64, _decode)
     def decode_float(self, a: FloatArray) -> Any:
         """float64 values; any NaN for a NaN."""
-        raise NotImplementedError
 
     @operation(None, partial(_matmul, float_dot), "products")
     def matmul_float(self, a: FloatArray, b: FloatArray, datapath: FloatDatapath) -> Any:
         """float32 sums of a (M, K) times b (K, N), or the integers of a fixed-point sum."""
-        raise NotImplementedError
 
     @operation(INTEGER, _encode, coded=True)
     def encode_int(self, x: Real, fmt: IntFormat, offset: int) -> Any:
         """Codes of x * 2^-offset in an integer format."""
-        raise NotImplementedError
 
     @operation(FLOAT64, _decode)
     def decode_int(self, a: IntArray) -> Any:
         """float64 values."""
-        raise NotImplementedError
 
     @operation(None, partial(_matmul, int_dot), "products")
     def matmul_int(self, a: IntArray, b: IntArray, datapath: IntDatapath) -> Any:
         """Accumulators of a (M, K) times b (K, N)."""
+
+
+def _missing(method: _Method) -> Any:
+    """What a method of `Backend` does until a class offers its own."""
+
+    @wraps(method)
+    def missing(*_: Any) -> Any:
         raise NotImplementedError
+
+    return missing
+
+
+for _name in OPERATIONS:
+    setattr(Backend, _name, _missing(getattr(Backend, _name)))

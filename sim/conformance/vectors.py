@@ -37,9 +37,9 @@ def _kind(value: Any, kinds: dict[str, Any]) -> str:
     return next(name for name, known in kinds.items() if isinstance(value, known))
 
 
-def format_json(fmt: Format) -> Json:
-    """A format as its kind and its fields."""
-    return {"kind": _kind(fmt, _FORMATS), **asdict(fmt)}
+def _value_json(value: Format | Accumulator) -> Json:
+    """A format or accumulator as its kind and its fields."""
+    return {"kind": _kind(value, _VALUES), **asdict(value)}
 
 
 def _value_of(given: Json) -> Any:
@@ -65,10 +65,8 @@ def _offset_of(given: Any) -> Any:
 def _setting_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _offset_json(value)
-    if isinstance(value, Format):
-        return format_json(value)
-    if isinstance(value, Accumulator):
-        return {"kind": "fixed", **asdict(value)}
+    if isinstance(value, Format | Accumulator):
+        return _value_json(value)
     if isinstance(value, Datapath | FloatDatapath | IntDatapath):
         antilog = {"antilog": asdict(value.antilog)} if isinstance(value, Datapath) else {}
         accumulator = _setting_json(value.accumulator)
@@ -95,7 +93,7 @@ def _operand_json(operand: Operand) -> Json:
     else:
         texts = [code_text(int(code), operand.fmt) for code in operand.code.reshape(-1)]
         offset = _offset_json(operand.offset)
-        kind = {"kind": "codes", "format": format_json(operand.fmt), "offset": offset}
+        kind = {"kind": "codes", "format": _value_json(operand.fmt), "offset": offset}
     return {**kind, "shape": list(operand.shape), "values": " ".join(texts)}
 
 

@@ -1,7 +1,7 @@
 """A step's events in picojoules: by phase, component and unit, and how two formats compare."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...lns.checks import require_kind
@@ -81,20 +81,12 @@ class StepEnergy:
             "on_chip_pj": self.on_chip.as_dict(),
             "mac_fj": self.mac_fj.as_dict(),
             "parts": [
-                {"phase": phase, "component": component, **_pj(self.parts[phase, component])}
+                {"phase": phase, "component": component, **self.parts[phase, component].columns()}
                 for phase in cost.cycles
                 for component in COMPONENTS
                 if (phase, component) in self.parts
             ],
-            "cycles": {
-                phase: {
-                    "array": c.array,
-                    "limited": c.limited,
-                    "vector": c.vector,
-                    "dram": c.dram,
-                }
-                for phase, c in cost.cycles.items()
-            },
+            "cycles": {phase: asdict(cycles) for phase, cycles in cost.cycles.items()},
             "seconds_overlapped": self.seconds[0],
             "seconds_sequential": self.seconds[1],
             "utilisation": self.utilisation,
@@ -105,23 +97,13 @@ class StepEnergy:
             ],
             "events": {
                 phase: [
-                    {
-                        "component": component,
-                        "kind": event.kind,
-                        "bits": event.bits,
-                        "detail": event.detail,
-                        "count": count,
-                    }
+                    {"component": component, **asdict(event), "count": count}
                     for component in COMPONENTS
                     for event, count in sorted(cost.parts.get((phase, component), {}).items())
                 ]
                 for phase in cost.cycles
             },
         }
-
-
-def _pj(part: Interval) -> dict[str, float]:
-    return {f"{end}_pj": value for end, value in part.as_dict().items()}
 
 
 def price_step(cost: StepCost, table: PriceTable) -> StepEnergy:

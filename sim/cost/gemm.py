@@ -16,17 +16,14 @@ from .tiling import Tiling, Widths, array_cost, find_tiling
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Words of one product of a GEMM at every level."""
+    """Words of one product of a GEMM in and out of the buffers; DRAM's are its tiling's."""
 
-    dram_a: int
-    dram_b: int
     ifmap_writes: int
     ifmap_reads: int
     filter_writes: int
     filter_reads: int
     ofmap_writes: int
     ofmap_reads: int
-    partial_spills: int  #: partial sums written to DRAM; as many come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +75,12 @@ def cost_gemm(gemm: Gemm, machine: Machine, recipe: Recipe) -> LayerCost:
     array = array_cost(machine, gemm.M, gemm.N, gemm.K, passes)
     results = gemm.M * gemm.N
     moved = Moved(
-        dram_a=tiling.a_words,
-        dram_b=tiling.b_words,
         ifmap_writes=tiling.a_words,
         ifmap_reads=array.sram_ifmap_reads,
         filter_writes=tiling.b_words,
         filter_reads=array.sram_filter_reads,
         ofmap_writes=array.sram_ofmap_writes + tiling.partial_reads,
         ofmap_reads=array.sram_ofmap_reads + tiling.partial_writes + results,
-        partial_spills=tiling.partial_writes,
     )
     return LayerCost(
         gemm=gemm,

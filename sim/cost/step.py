@@ -149,7 +149,7 @@ def with_lanes(datapath: AnyDatapath, lanes: int) -> AnyDatapath:
 def _add_gemm(
     parts: dict[Part, Events], layer: LayerCost, machine: Machine, recipe: Recipe, source: MacSource
 ) -> None:
-    gemm, moved, widths, times = layer.gemm, layer.moved, layer.widths, layer.gemm.count
+    gemm, tiling, widths, times = layer.gemm, layer.tiling, layer.widths, layer.gemm.count
     a, b = getattr(recipe, gemm.a_role), getattr(recipe, gemm.b_role)
     for event, count in source.events(recipe.datapath, a, b, gemm.M, gemm.N, gemm.K).items():
         component = "conversion" if event.kind == "convert" else "array"
@@ -159,14 +159,14 @@ def _add_gemm(
         used = gemm.macs // (machine.lanes if machine.dataflow == "os" else 1)
         select = Event("register_select", width, f"{machine.depth}x{width}")
         add(parts, gemm.phase, "array", {select: used})
-    spilled = moved.partial_spills * widths.partial
-    reads = whole_bits(moved.dram_a, widths.a) + whole_bits(moved.dram_b, widths.b) + spilled
+    spilled = tiling.partial_writes * widths.partial
+    reads = whole_bits(tiling.a_words, widths.a) + whole_bits(tiling.b_words, widths.b) + spilled
     add_dram(parts, gemm.phase, machine, reads * times, spilled * times)
     if source.covers_buffers:
         return
     for name, width in (("ifmap", widths.a), ("filter", widths.b), ("ofmap", widths.partial)):
-        out = whole_bits(getattr(moved, f"{name}_reads"), width) * times
-        into = whole_bits(getattr(moved, f"{name}_writes"), width) * times
+        out = whole_bits(getattr(layer.moved, f"{name}_reads"), width) * times
+        into = whole_bits(getattr(layer.moved, f"{name}_writes"), width) * times
         events = sram_events(getattr(machine, name), out, into)
         add(parts, gemm.phase, f"{name} buffer", events)
     if machine.wire_mm:
@@ -174,12 +174,8 @@ def _add_gemm(
         bits = whole_bits(array.sram_ifmap_reads, widths.a)
         bits += whole_bits(array.sram_filter_reads, widths.b)
         bits += (array.sram_ofmap_writes + array.sram_ofmap_reads) * widths.partial
-        add(
-            parts,
-            gemm.phase,
-            "wires",
-            {Event("wire_bits", 0, f"{machine.wire_mm:g}mm"): bits * times},
-        )
+        way = Event("wire_bits", 0, f"{machine.wire_mm:g}mm")
+        add(parts, gemm.phase, "wires", {way: bits * times})
 
 
 def stored_format(recipe: Recipe, machine: Machine) -> Format:

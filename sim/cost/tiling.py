@@ -136,7 +136,8 @@ def _find(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
     sm, sn, sk = footprint(machine)
     n, k = (grid.ravel() for grid in np.meshgrid(_sizes(N, sn), _sizes(K, sk), indexing="ij"))
     wide_k, wide_n = np.minimum(k, K), np.minimum(n, N)
-    fits = 2 * _tile_b(gemm, wide_k, wide_n) * widths.b <= machine.filter.bits
+    of_a, of_b = (gemm.a_words, M * K, gemm.a_patch), (gemm.b_words, K * N, gemm.b_patch)
+    fits = 2 * _tile(*of_b, wide_k, wide_n) * widths.b <= machine.filter.bits
     n, k, wide_n, wide_k = n[fits], k[fits], wide_n[fits], wide_k[fits]
     rows = np.minimum(
         _tallest(gemm, int(machine.ifmap.bits // (2 * widths.a)), wide_k),
@@ -150,8 +151,7 @@ def _find(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
     m = -(-all_blocks // tiles_m) * sm
     trips = {"m": tiles_m, "n": -(-N // n), "k": -(-K // k)}
     tile = {"m": np.minimum(m, M), "n": np.minimum(n, N), "k": np.minimum(k, K)}
-    tile_a = _tile_a(gemm, tile["m"], tile["k"])
-    tile_b = _tile_b(gemm, tile["k"], tile["n"])
+    tile_a, tile_b = _tile(*of_a, tile["m"], tile["k"]), _tile(*of_b, tile["k"], tile["n"])
     once_a = _once(gemm.a_words, gemm.a_patch, tile_a, trips["m"] * trips["k"])
     once_b = _once(gemm.b_words, gemm.b_patch, tile_b, trips["k"] * trips["n"])
     elapsed = _cycles(machine, M, N, K, trips)
@@ -183,20 +183,11 @@ def _find(gemm: Gemm, machine: Machine, widths: Widths) -> Tiling:
     return best[1]
 
 
-def _tile_a(gemm: Gemm, m: Ints, k: Ints) -> Ints:
-    """Words of a tile of a."""
-    if gemm.a_patch is not None:
-        return np.asarray(np.minimum(gemm.a_patch.words(m, k), gemm.a_words))
-    share = gemm.a_words / (gemm.M * gemm.K)
-    return np.ceil(m * k * share).astype(np.int64)
-
-
-def _tile_b(gemm: Gemm, k: Ints, n: Ints) -> Ints:
-    """Words of a tile of b."""
-    if gemm.b_patch is not None:
-        return np.asarray(np.minimum(gemm.b_patch.words(k, n), gemm.b_words))
-    share = gemm.b_words / (gemm.K * gemm.N)
-    return np.ceil(k * n * share).astype(np.int64)
+def _tile(words: int, size: int, patch: Patch | None, rows: Ints, columns: Ints) -> Ints:
+    """Words of a tile of an operand, which has so many in `size` places of its matrix."""
+    if patch is not None:
+        return np.asarray(np.minimum(patch.words(rows, columns), words))
+    return np.ceil(rows * columns * (words / size)).astype(np.int64)
 
 
 def _tallest(gemm: Gemm, words: int, k: Ints) -> Ints:

@@ -36,6 +36,11 @@ def add_events(total: Events, events: Mapping[Event, int]) -> None:
         total[event] = total.get(event, 0) + count
 
 
+def event_rows(events: Mapping[Event, int]) -> list[list[str | int]]:
+    """Return the events as JSON values, rows [kind, bits, detail, count], sorted."""
+    return [[e.kind, e.bits, e.detail, n] for e, n in sorted(events.items())]
+
+
 def float_multiply(a: FloatFormat, b: FloatFormat) -> Event:
     """Return the event of one float product; detail e.g. `11x11e5`: significands, exponent."""
     detail = f"{a.mantissa_bits + 1}x{b.mantissa_bits + 1}"

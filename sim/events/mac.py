@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from ...lns.checks import require_int
-from ...lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath
+from ...lns.datapath import Accumulator, AnyDatapath, Datapath, FloatDatapath, IntDatapath
 from ...lns.format import FloatFormat, Format, IntFormat, LNSFormat
 from ...lns.mx_format import AnyFormat, MXFormat
 from .event import Event, Events, add_events, float_multiply
@@ -45,36 +45,24 @@ def gemm_events(
 def _compute_events(
     datapath: AnyDatapath, a: AnyFormat, b: AnyFormat, outputs: int, k: int
 ) -> tuple[tuple[Event, int], ...]:
-    if isinstance(datapath, Datapath) and isinstance(a, LNSFormat) and isinstance(b, LNSFormat):
-        log = datapath.accumulator.style == "log"
-        events = (log_events if log else _lns_events)(datapath, a, b, outputs, k)
-    elif (
-        isinstance(datapath, FloatDatapath)
-        and isinstance(a, FloatFormat)
-        and isinstance(b, FloatFormat)
-    ):
-        events = _float_events(datapath.accumulator, a, b, outputs, k)
-    elif (
-        isinstance(datapath, FloatDatapath)
-        and isinstance(datapath.accumulator, FloatFormat)
-        and isinstance(a, MXFormat)
-        and isinstance(b, MXFormat)
-    ):
-        events = mx_events(datapath.accumulator, a, b, outputs, k)
-    elif (
-        not isinstance(datapath, Datapath | FloatDatapath)
-        and isinstance(a, IntFormat)
-        and isinstance(b, IntFormat)
-    ):
-        multiply = Event("int_multiply", max(a.bits, b.bits), _by(a.bits, b.bits))
-        events = {multiply: outputs * k}
-        add_events(events, _sum_events(datapath.accumulator, outputs, k))
-        add_events(events, _register_events(a, b, a.bits + b.bits, datapath.accumulator, events))
-    else:
-        raise TypeError(
-            f"formats must be of the datapath's family, got {a.name} and {b.name} "
-            f"for {type(datapath).__name__}"
-        )
+    match datapath, a, b:
+        case Datapath(), LNSFormat(), LNSFormat():
+            log = datapath.accumulator.style == "log"
+            events = (log_events if log else _lns_events)(datapath, a, b, outputs, k)
+        case FloatDatapath(), FloatFormat(), FloatFormat():
+            events = _float_events(datapath.accumulator, a, b, outputs, k)
+        case FloatDatapath(accumulator=FloatFormat() as sums), MXFormat(), MXFormat():
+            events = mx_events(sums, a, b, outputs, k)
+        case IntDatapath(accumulator=total), IntFormat(), IntFormat():
+            multiply = Event("int_multiply", max(a.bits, b.bits), _by(a.bits, b.bits))
+            events = {multiply: outputs * k}
+            add_events(events, _sum_events(total, outputs, k))
+            add_events(events, _register_events(a, b, a.bits + b.bits, total, events))
+        case _:
+            raise TypeError(
+                f"formats must be of the datapath's family, got {a.name} and {b.name} "
+                f"for {type(datapath).__name__}"
+            )
     return tuple(events.items())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...lns.checks import require_choice, require_int
 from ...lns.format import FORMATS, FP32, FloatFormat, get_format
-from ..checks import require_name
+from ..checks import require_name, require_text
 from ..files.assets import ASSETS
 from ..files.paths import require_plain_name
 from ..files.structured import read_values
@@ -161,8 +161,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         for name in ("name", "node", "description", "source"):
-            if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
+            require_text(name, getattr(self, name))
         require_plain_name("name", self.name)  # files are named after it
         for name in ("rows", "cols", "lanes", "depth"):
             require_int(name, getattr(self, name), 1, 1 << 16)
@@ -273,8 +272,7 @@ def get_machine(name: str) -> Machine:
 
     An unknown name raises ValueError listing the known ones.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"machine must be text, got {name!r}")
+    require_text("machine", name)
     if Path(name).suffix in (".toml", ".yaml", ".yml"):
         return Machine.load(Path(name))
     return _shipped(require_name("machine", name, machine_names()))

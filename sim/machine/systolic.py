@@ -83,15 +83,11 @@ def gemm_cost(
     require_choice("recurrence", recurrence, RECURRENCES)
     groups = _ceil(K, lanes)
     # Blocks: pieces of a stationary dimension as wide as the array; `held` share one fold.
-    if dataflow == "os":
-        stream, fixed, held = groups, _ceil(N, cols), _ceil(M, rows)
-        used = M * N
-    elif dataflow == "ws":
-        stream, fixed, held = M, _ceil(groups, rows), _ceil(N, cols)
-        used = groups * N
-    else:
-        stream, fixed, held = N, _ceil(groups, rows), _ceil(M, cols)
-        used = groups * M
+    stream, fixed, held, used = {
+        "os": (groups, _ceil(N, cols), _ceil(M, rows), M * N),
+        "ws": (M, _ceil(groups, rows), _ceil(N, cols), groups * N),
+        "is": (N, _ceil(groups, rows), _ceil(M, cols), groups * M),
+    }[dataflow]
     streamed_passes = require_int("streamed_passes", streamed_passes, 1, stream)
     row_folds = _ceil(held, depth)
     extra_rows = rows if dataflow != "os" or recurrence == "paper" else 0
@@ -102,15 +98,11 @@ def gemm_cost(
     )
     cycles = elapsed - 1 if recurrence == "scalesim" else elapsed
     macs = M * N * K
-    if dataflow == "os":
-        ifmap, filters = M * K * fixed, K * N * row_folds
-        writes = M * N * streamed_passes
-    elif dataflow == "ws":
-        ifmap, filters = M * K * row_folds, K * N * streamed_passes
-        writes = M * N * fixed
-    else:
-        ifmap, filters = M * K * streamed_passes, K * N * row_folds
-        writes = M * N * fixed
+    ifmap, filters, writes = {
+        "os": (M * K * fixed, K * N * row_folds, M * N * streamed_passes),
+        "ws": (M * K * row_folds, K * N * streamed_passes, M * N * fixed),
+        "is": (M * K * streamed_passes, K * N * row_folds, M * N * fixed),
+    }[dataflow]
     return GemmCost(
         M=M,
         N=N,

@@ -22,6 +22,10 @@ class Interval:
         """Return {"low", "mid", "high"}."""
         return {"low": self.low, "mid": self.mid, "high": self.high}
 
+    def columns(self, start: str = "") -> dict[str, float]:
+        """Return the ends by name of a table's column: `<start>low_pj` and so on."""
+        return {f"{start}{end}_pj": value for end, value in self.as_dict().items()}
+
 
 ZERO = Interval(0.0, 0.0, 0.0)
 

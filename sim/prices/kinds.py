@@ -150,10 +150,7 @@ def _bin_select(event: Event, rows: Rows) -> Weights:
 
 @_rule("word bits * sqrt(entries), from the antilog's 8x9 row")
 def _antilog(event: Event, rows: Rows) -> Weights:
-    """Word bits times the root of the entries, as Horowitz's SRAM grows, from the base row.
-
-    The tables of S and D are read-only words too.
-    """
+    # as Horowitz's SRAM grows; the tables of S and D are read-only words too
     entries, bits = _pair(event.detail)
     (_, key), *_ = rows["antilog_lookup"]
     base_entries, base_bits = _pair(key[2])
@@ -197,7 +194,6 @@ def _encode(event: Event, rows: Rows) -> Weights:
 
 @_rule("the fp32 row times the square of the significand's share of 24 bits")
 def _scaled_fp32(event: Event, rows: Rows) -> Weights:
-    """A division, root or exponential: its fp32 row, by the square of the significand's bits."""
     fp32 = [key for _, key in rows.get(event.kind, ()) if key[1] == 32 and key[2] == event.detail]
     if not fp32:
         raise ValueError(f"prices must have a 32-bit row for {event}, got none")
@@ -220,11 +216,7 @@ def _wire(event: Event, rows: Rows) -> Weights:
     "it outside; linear in the word's width"
 )
 def _sram(event: Event, rows: Rows) -> Weights:
-    """A bit of a word of `bits`, from a bank of `detail` bytes (`65536B`).
-
-    Between measured banks linear in the root of the capacity, as CACTI's own curve nearly is,
-    beyond them proportional to it; between measured word widths linear, beyond them the nearest.
-    """
+    # as CACTI's own curve nearly is; beyond the measured word widths, the nearest
     grid: dict[int, list[tuple[float, Key]]] = {}
     for _, key in rows[event.kind]:
         grid.setdefault(key[1], []).append((_bank_bytes(key[2]) ** 0.5, key))
@@ -276,21 +268,17 @@ KINDS: dict[str, Kind] = {
         Kind("register_bits", group="registers", per_bit=True, bits=""),
         Kind("float_overhead", per_bit=True, bits=""),
         Kind("mac", node=False, detail="|".join(_PAPER), bits_of=_PAPER.__getitem__),
-        Kind("exponent_add", _add),
-        Kind("accumulate", _add),
-        Kind("tree_add", _add),
-        Kind("result_add", _add),
+        *(Kind(name, _add) for name in ("exponent_add", "accumulate", "tree_add", "result_add")),
         Kind("requantise", _add, "conversion"),
-        Kind("compare", _add),
-        Kind("distance", _add),
-        Kind("log_add", _add),
+        *(Kind(name, _add) for name in ("compare", "distance", "log_add")),
         Kind("int_multiply", _multiply, detail=_PAIR),
         Kind("significand_multiply", _multiply, detail=_PAIR, bits_of=_wider),
         Kind("constant_multiply", _multiply, detail=_PAIR, bits_of=_first),
         Kind("shift", _shift),
-        Kind("bin_select", _bin_select, detail=_PAIR, bits_of=_second),
-        Kind("register_select", _bin_select, detail=_PAIR, bits_of=_second),
-        Kind("larger_select", _bin_select, detail=_PAIR, bits_of=_second),
+        *(
+            Kind(f"{what}_select", _bin_select, detail=_PAIR, bits_of=_second)
+            for what in ("bin", "register", "larger")
+        ),
         Kind("antilog_lookup", _antilog, detail=_PAIR),
         Kind("gauss_lookup", _antilog, detail=_PAIR, bits_of=_second),
         Kind("float_multiply", _float_multiply, detail=f"{_PAIR}e{_N}"),

@@ -44,23 +44,19 @@ class PriceRow:
 
 def read_rows(text: str, name: str) -> list[PriceRow]:
     """Return the rows of a price table's CSV text; `name` is the file named in an error."""
-    reader = csv.DictReader(io.StringIO(text))
+    reader, rows = csv.DictReader(io.StringIO(text)), []
     try:
-        return _rows(reader, name)
+        lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
+        if lacking:
+            named = ", ".join(COLUMNS)
+            raise ValueError(f"{name} must have the columns {named}, got no {lacking[0]}")
+        for record in reader:
+            try:
+                rows.append(read_row(record))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
     except csv.Error as error:
         raise ValueError(f"{name} must be CSV, got {error}") from error
-
-
-def _rows(reader: "csv.DictReader[str]", name: str) -> list[PriceRow]:
-    lacking = [column for column in COLUMNS[:-1] if column not in (reader.fieldnames or ())]
-    if lacking:
-        raise ValueError(f"{name} must have the columns {', '.join(COLUMNS)}, got no {lacking[0]}")
-    rows = []
-    for record in reader:
-        try:
-            rows.append(read_row(record))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
     return unique(rows, name)
 
 
@@ -89,17 +85,9 @@ def read_row(record: Mapping[str, str | None]) -> PriceRow:
         raise ValueError(f"prices must be 0 <= low <= mid <= high, got {low}, {mid}, {high}")
     if high > MOST_PJ:
         raise ValueError(f"high_pj must be at most {MOST_PJ:g}, got {high}")
-    return PriceRow(
-        kind=texts["kind"],
-        bits=int(texts["bits"] or 0),
-        detail=texts["detail"],
-        price=Interval(low, mid, high),
-        unit=texts["unit"],
-        node=texts["node"],
-        source=texts["source"],
-        confidence=texts["confidence"],
-        note=texts["note"],
-    )
+    names = ("kind", "detail", "unit", "node", "source", "confidence", "note")
+    own = {name: texts[name] for name in names}
+    return PriceRow(bits=int(texts["bits"] or 0), price=Interval(low, mid, high), **own)
 
 
 def _number(column: str, text: str) -> float:

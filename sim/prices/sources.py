@@ -159,6 +159,12 @@ def with_dram(table: PriceTable, machine: Machine) -> PriceTable:
     return PriceTable(dict(table.rows) | {row.key: row for row in rows})
 
 
+def machine_prices(machine: Machine, path: Path | None = None) -> PriceTable:
+    """Return the prices of the machine's node and DRAM, a file's rows laid over them."""
+    table = table_of_node(machine.node) if path is None else load_prices(path, machine.node)
+    return with_dram(table, machine)
+
+
 def _energy(nm: int) -> float:
     a, b, c = _STILLMAKER[nm]
     return a * _OWN_SUPPLY**2 + b * _OWN_SUPPLY + c

@@ -8,7 +8,7 @@ that two configurations cannot be told apart: compare them with `difference`, in
 has one price on both sides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -83,17 +83,19 @@ class PriceTable:
                 f"prices must have rows of kind {error.args[0]} for {event}, got none"
             ) from error
 
+    def used(self, events: Iterable[Event]) -> set[Key]:
+        """Return the keys of the rows that price the events."""
+        return {key for event in events for key in self.weights(event)}
+
     def value(self, weights: Mapping[Key, float]) -> Interval:
         """Return the interval of a weighted sum of rows; a negative weight swaps low and high."""
         low = mid = high = 0.0
         for key, weight in sorted(weights.items()):
             price = self.rows[key].price
             ends = (price.low, price.high) if weight >= 0 else (price.high, price.low)
-            low, mid, high = (
-                low + weight * ends[0],
-                mid + weight * price.mid,
-                high + weight * ends[1],
-            )
+            low += weight * ends[0]
+            mid += weight * price.mid
+            high += weight * ends[1]
         return Interval(low, mid, high)
 
 

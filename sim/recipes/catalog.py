@@ -2,41 +2,22 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from ...lns.datapath import Accumulator, AnyDatapath, FloatDatapath, IntDatapath
-from ...lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, FloatFormat, Format
+from ...lns.datapath import Accumulator, FloatDatapath, IntDatapath
+from ...lns.format import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8
 from ...lns.mx_format import MX_FORMATS, AnyFormat
 from .recipe import Recipe, lns_recipe
 
-_FP32_SUMS = FloatDatapath(FP32)
 _FLOAT = "in the GEMMs, {}, fp32 accumulator, fp32 master weights"
 _SCALE = "a power-of-two scale per tensor"
 
 
-def _baseline(
-    name: str,
-    fmt: AnyFormat,
-    description: str,
-    error: FloatFormat | None = None,
-    gradient: Format | None = None,
-    update: Format | None = None,
-    datapath: AnyDatapath = _FP32_SUMS,
-    optimiser: str = "adamw",
-    scaling: str = "none",
-) -> Recipe:
-    """A recipe of one format, errors aside where they have their own."""
-    return Recipe(
-        name=name,
-        weight=fmt,
-        activation=fmt,
-        error=fmt if error is None else error,
-        gradient=gradient,
-        update=update,
-        datapath=datapath,
-        optimiser=optimiser,
-        scaling=scaling,
-        description=description,
-    )
+def _baseline(name: str, fmt: AnyFormat, description: str, **own: Any) -> Recipe:
+    """A recipe of one format, but for what it has of its `own`: floats with fp32 sums, no scale."""
+    usual = {"error": fmt, "gradient": None, "update": None, "optimiser": "adamw"}
+    formats: Any = {"weight": fmt, "activation": fmt, "datapath": FloatDatapath(FP32)}
+    return Recipe(name=name, description=description, **formats | usual | own)
 
 
 _fp8 = partial(_baseline, fmt=FP8_E4M3, error=FP8_E5M2, scaling="amax")

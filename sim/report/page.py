@@ -63,7 +63,7 @@ def write_outputs(folder: Path, config: SweepConfig, records: Sequence[Record]) 
     from .sweep_plot import accuracy_energy_png
 
     summaries = summarise(records)
-    table = config.price_table()
+    table = config.runs()[0].resolve().prices
     picture = accuracy_energy_png(summaries, caption(config), table.node)
     contents: tuple[str | bytes, ...] = (
         csv_text([result_row(record) for record in records]),
@@ -217,8 +217,7 @@ def origin(records: Sequence[Record]) -> dict[str, list[str]]:
 
 def _rows_used(summaries: Sequence[Summary], table: PriceTable) -> list[PriceRow]:
     """The rows that any configuration's energy rests on."""
-    events = {event for summary in summaries for event in summary.events}
-    used = {key for event in events for key in table.weights(event)}
+    used = table.used({event for summary in summaries for event in summary.events})
     return [row for key, row in table.rows.items() if key in used]
 
 

@@ -47,21 +47,19 @@ def worst_errors(
     2^(emax + 1), where a block's largest magnitude saturates.
     """
     value = magnitudes(fmt)
-    if isinstance(fmt, MXFormat):
-        top = 2.0 ** (fmt.max_exponent + 1)
-        low, high = value[:-1], value[1:]
-        error = np.append((high - low) / (high + low), (top - value[-1]) / top)
-        return np.append((low + high) / 2, top), error
-    if isinstance(fmt, LNSFormat):
-        low, high = value[:-1], value[1:]
-        middle = np.sqrt(low) * np.sqrt(high)
-        return middle, (high - middle) / middle
     if isinstance(fmt, FloatFormat) and fmt.max_code >= _MOST:
         octave = np.maximum(np.floor(np.log2(value)), fmt.min_scale + fmt.mantissa_bits)
         half = np.exp2(octave - fmt.mantissa_bits - 1)
         return value + half, half / (value + half)
     low, high = value[:-1], value[1:]
-    return (low + high) / 2, (high - low) / (high + low)
+    if isinstance(fmt, LNSFormat):
+        middle = np.sqrt(low) * np.sqrt(high)
+        return middle, (high - middle) / middle
+    middle, error = (low + high) / 2, (high - low) / (high + low)
+    if isinstance(fmt, MXFormat):
+        top = 2.0 ** (fmt.max_exponent + 1)
+        return np.append(middle, top), np.append(error, (top - value[-1]) / top)
+    return middle, error
 
 
 def picture_kind(path: Path, name: str) -> str:

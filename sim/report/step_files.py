@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ..cost.components import COMPONENTS
 from ..cost.energy import StepEnergy, compare, price_notes
 from ..cost.gemm import LayerCost
+from ..cost.step import BUFFERS
 from ..events.event import NOT_COUNTED
 from ..files.paths import inside, require_folder, write_atomic
 from ..prices.accelergy import ert_text
@@ -53,7 +55,7 @@ def part_rows(energies: Sequence[StepEnergy]) -> list[dict[str, Any]]:
             "format": energy.name,
             "phase": phase,
             "component": component,
-            **{f"{end}_pj": v for end, v in energy.parts[phase, component].as_dict().items()},
+            **energy.parts[phase, component].columns(),
         }
         for energy in energies
         for phase in PHASES
@@ -83,14 +85,12 @@ def _layer_row(name: str, layer: LayerCost) -> dict[str, Any]:
         "tile_k": tiling.tile[2],
         "loop_order": tiling.order,
     }
-    moved = layer.moved
-    names = ("ifmap_reads", "ifmap_writes", "filter_reads", "filter_writes")
-    row |= {f"{n}_words": getattr(moved, n) * times for n in names}
-    row |= {f"{n}_words": getattr(moved, n) * times for n in ("ofmap_reads", "ofmap_writes")}
+    for buffer, way in product(BUFFERS, ("reads", "writes")):
+        row[f"{buffer}_{way}_words"] = getattr(layer.moved, f"{buffer}_{way}") * times
     row |= {
-        "dram_ifmap_reads_words": moved.dram_a * times,
-        "dram_filter_reads_words": moved.dram_b * times,
-        "dram_partial_sums_words": 2 * moved.partial_spills * times,
+        "dram_ifmap_reads_words": tiling.a_words * times,
+        "dram_filter_reads_words": tiling.b_words * times,
+        "dram_partial_sums_words": 2 * tiling.partial_writes * times,
         "dram_bits": layer.dram_bits,
     }
     return row
@@ -99,7 +99,7 @@ def _layer_row(name: str, layer: LayerCost) -> dict[str, Any]:
 def as_dict(energies: Sequence[StepEnergy], table: PriceTable) -> dict[str, Any]:
     """Return energy.json's values."""
     first = energies[0]
-    used = {key for energy in energies for key in _rows_used(energy, table)}
+    used = table.used({event for energy in energies for event in energy.cost.events()})
     return {
         "workload": first.cost.workload.as_dict(),
         "machine": first.cost.machine.as_dict(),
@@ -119,20 +119,11 @@ def as_dict(energies: Sequence[StepEnergy], table: PriceTable) -> dict[str, Any]
         ],
         "prices": [
             {
-                "kind": row.kind,
-                "bits": row.bits,
-                "detail": row.detail,
-                **{f"{end}_pj": v for end, v in row.price.as_dict().items()},
-                "unit": row.unit,
-                "node": row.node,
-                "source": row.source,
-                "confidence": row.confidence,
+                **dict(zip(("kind", "bits", "detail"), key, strict=True)),
+                **row.price.columns(),
+                **{name: getattr(row, name) for name in ("unit", "node", "source", "confidence")},
             }
             for key, row in sorted(table.rows.items())
             if key in used
         ],
     }
-
-
-def _rows_used(energy: StepEnergy, table: PriceTable) -> set[tuple[str, int, str]]:
-    return {key for event in energy.cost.events() for key in table.weights(event)}

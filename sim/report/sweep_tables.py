@@ -73,7 +73,7 @@ def result_row(record: Record) -> dict[str, Any]:
             whole = energy and getattr(energy, f"{name}_pj")
             row[f"energy_{name}_{end}_pj"] = whole and getattr(whole, end)
     for group, part in energy.by_group.items() if energy else ():
-        row |= {f"energy_per_step_{group}_{end}_pj": v for end, v in part.as_dict().items()}
+        row |= part.columns(f"energy_per_step_{group}_")
     row |= counted(record)
     names = ("overflow_rule", "node", "steps", "steps_per_epoch", "seconds", "time", "commit")
     row |= {name: None if record.failed else getattr(record, name) for name in names}
@@ -163,7 +163,7 @@ def summary_row(summary: Summary) -> dict[str, Any]:
         for end in ("low", "mid", "high"):
             row[f"energy_{name}_{end}_pj"] = energy and getattr(energy, end)
     for group, part in summary.by_group.items():
-        row |= {f"energy_per_step_{group}_{end}_pj": v for end, v in part.as_dict().items()}
+        row |= part.columns(f"energy_per_step_{group}_")
     for name, at in (("overlapped", 0), ("sequential", 1)):
         row[f"step_{name}_s"] = summary.step_seconds and summary.step_seconds[at]
     row["saturated_percent"] = share(summary.saturated, summary.encoded)

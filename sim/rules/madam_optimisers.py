@@ -33,18 +33,18 @@ Update = Callable[[Tensor, Tensor, float, Tensor], Tensor]
 Closure = Callable[[], Any]
 
 
-class _FloatMadam(Optimizer):
-    """What float Madam and LNS-Madam share: the loop; the rule is handed in."""
+class Madam(Optimizer):
+    """Float Madam (arXiv 2006.14560); lr is a natural-logarithm step, see `madam.madam_update`."""
 
-    rule: Update
+    rule: Update = staticmethod(madam_update)
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float,
-        p_scale: float,
-        g_bound: float,
-        beta2: float,
+        lr: float = 0.01,
+        p_scale: float = 3.0,
+        g_bound: float = 10.0,
+        beta2: float = 0.999,
     ) -> None:
         given = {"lr": lr, "p_scale": p_scale, "g_bound": g_bound, "beta2": beta2}
         super().__init__(checked_params(params), checked_options(given))
@@ -101,23 +101,7 @@ def _float_step(weight: Tensor, state: dict[str, Any], group: dict[str, Any], ru
     return rule(weight, u, group["lr"], state["w_max"])
 
 
-class Madam(_FloatMadam):
-    """Float Madam (arXiv 2006.14560); lr is a natural-logarithm step, see `madam.madam_update`."""
-
-    rule = staticmethod(madam_update)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 0.01,
-        p_scale: float = 3.0,
-        g_bound: float = 10.0,
-        beta2: float = 0.999,
-    ) -> None:
-        super().__init__(params, lr, p_scale, g_bound, beta2)
-
-
-class LNSMadam(_FloatMadam):
+class LNSMadam(Madam):
     """LNS-Madam's rule (arXiv 2106.13914); lr is in octaves per rounded unit of u.
 
     The published rule leaves storing to a quantiser: `make_optimiser` adds it after each step.

@@ -11,7 +11,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ..events.event import Event, Events
+from ..events.event import Event, Events, event_rows
 from ..prices.interval import Interval
 from .run_config import RunConfig
 
@@ -148,10 +148,8 @@ class Record:
         if not isinstance(values, dict):
             raise ValueError(f"record must hold keys and values, got {values!r}"[:200])
         if values.get("status") == "failed":
-            values = {name: value for name, value in values.items() if name in _FAILED}
             return cls(**_read_fields("record", cls, values, _FAILED))
-        names = tuple(each.name for each in fields(cls))
-        record = cls(**_read_fields("record", cls, values, names))
+        record = cls(**_read_fields("record", cls, values))
         if record.machine is None:
             raise ValueError("record.machine must be what ran it, got None")
         if record.status not in FINISHED:
@@ -191,12 +189,13 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _read_fields(
-    name: str, kind: Any, values: Mapping[str, Any], names: tuple[str, ...]
+    name: str, kind: Any, values: Mapping[str, Any], only: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The fields of a dataclass called `names`, each of its type; a newer one may be absent."""
+    """The fields of a dataclass, or `only` some, each of its type; a newer one may be absent."""
     found = {}
     for each in fields(kind):
-        if each.name in names and (each.name in values or not each.metadata.get("newer")):
+        wanted = not only or each.name in only
+        if wanted and (each.name in values or not each.metadata.get("newer")):
             if each.name not in values:
                 raise ValueError(f"{name} must have {each.name}, got none")
             hint = _hints(kind)[each.name]
@@ -212,8 +211,7 @@ def _read(name: str, hint: Any, value: Any) -> Any:
     if hint is Any:
         return value
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        names = tuple(each.name for each in fields(hint))
-        return hint(**_read_fields(name, hint, value, names))
+        return hint(**_read_fields(name, hint, value))
     if origin is tuple and isinstance(value, list):
         return tuple(_read(name, arguments[0], each) for each in value)
     if origin is Mapping and isinstance(value, dict):
@@ -244,19 +242,14 @@ def _read_events(name: str, rows: list[Any]) -> Events:
     return events
 
 
-def _plain_events(phases: Mapping[str, Events]) -> dict[str, list[list[str | int]]]:
-    return {
-        phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(events.items())]
-        for phase, events in phases.items()
-    }
-
-
 def _plain(value: Any) -> Any:
     """The JSON value of a record or a part of one."""
     if is_dataclass(value):
         parts = {each.name: (each, getattr(value, each.name)) for each in fields(value)}
         return {
-            name: _plain_events(part) if name in _EVENTS else _plain(part)
+            name: {phase: event_rows(events) for phase, events in part.items()}
+            if name in _EVENTS
+            else _plain(part)
             for name, (each, part) in parts.items()
             if not (part is None and each.metadata.get("newer"))
         }

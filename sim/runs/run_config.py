@@ -18,7 +18,7 @@ from ...lns.gauss import split_variant
 from ..checks import MAX_LOG_BITS, log_bits, require_name
 from ..data.catalog import DATASETS
 from ..machine.machine import Machine, check_trainable, get_machine
-from ..prices.sources import load_prices, table_of_node, with_dram
+from ..prices.sources import machine_prices
 from ..prices.table import PriceTable
 from ..recipes.names import LNS, fields_of, get_recipe
 from ..recipes.recipe import Recipe, lns_recipe, multiplying, with_overflow
@@ -84,7 +84,7 @@ class RunConfig:
         check_trainable(machine)
         object.__setattr__(self, "_usual_lanes", machine.lanes)  # the file may be gone later
         if self.prices is not None:
-            _prices(machine, self.prices)  # its own checks
+            self._prices(machine)  # its own checks
         for name, high in (("epochs", 10**6), ("batch", 10**6), ("threads", 1024)):
             require_int(name, getattr(self, name), 1, high)
         require_int("seed", self.seed, 0, 2**32 - 1)
@@ -198,25 +198,21 @@ class RunConfig:
         return Plan(
             recipe=self.recipe(),
             machine=machine if self.lanes is None else machine.with_changes(lanes=self.lanes),
-            prices=_prices(machine, self.prices),
+            prices=self._prices(machine),
             model=self.model,
             image=info.shape,
             classes=info.classes,
             batch=self.batch,
         )
 
-    def accelerator(self) -> Machine:
-        """Return the machine this run is costed on, with the run's own lanes."""
-        return self.resolve().machine
-
-    def price_table(self) -> PriceTable:
-        """Return the prices of the machine's node, with the run's own rows laid over them."""
-        return self.resolve().prices
+    def _prices(self, machine: Machine) -> PriceTable:
+        if self.prices is not None and not isinstance(self.prices, str):
+            raise TypeError(f"prices must be the name of a file, got {self.prices!r}")
+        return machine_prices(machine, None if self.prices is None else Path(self.prices))
 
     def _accumulator(self, style: str) -> Accumulator:
-        given = {"bits": self.accumulator_bits} | {
-            n: getattr(self, n) for n in ("lanes", *_ALIGNED)
-        }
+        names = {"bits": "accumulator_bits"} | {name: name for name in ("lanes", *_ALIGNED)}
+        given = {own: getattr(self, name) for own, name in names.items()}
         return Accumulator(style=style, **{n: v for n, v in given.items() if v is not None})
 
     def _lns_recipe(self) -> Recipe:
@@ -284,15 +280,6 @@ class RunConfig:
         for name in values:
             require_choice("field", name, known)
         return cls(**values)
-
-
-def _prices(machine: Machine, file: object) -> PriceTable:
-    """The prices of the machine's node and DRAM, a file's rows (None: none) laid over them."""
-    if file is None:
-        return with_dram(table_of_node(machine.node), machine)
-    if not isinstance(file, str):
-        raise TypeError(f"prices must be the name of a file, got {file!r}")
-    return with_dram(load_prices(Path(file), machine.node), machine)
 
 
 def canonical_json(config: RunConfig) -> str:

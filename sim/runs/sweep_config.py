@@ -14,10 +14,10 @@ from typing import Any
 
 from ...lns.checks import require_choice, require_int
 from ...lns.format import FloatFormat
+from ..checks import require_text
 from ..data.catalog import DATASETS
 from ..files.paths import require_below, require_plain_name
 from ..files.structured import read_values
-from ..prices.table import PriceTable
 from ..recipes.names import LNS, fields_of, get_recipe
 from ..workload.catalog import recorded_name, trained_name
 from .axes import parse_axis, parse_names
@@ -79,8 +79,8 @@ class SweepConfig:
         if self.workers is not None:
             require_int("workers", self.workers, 1, 1024)
         for name in ("name", "out"):
-            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
+            if getattr(self, name) is not None:
+                require_text(name, getattr(self, name))
             if getattr(self, name) == "":
                 raise ValueError(f"{name} must not be empty, got ''")
         if self.name is not None:
@@ -120,49 +120,43 @@ class SweepConfig:
         ]
         return list({run.run_id: run for run in runs}.values())
 
-    def price_table(self) -> PriceTable:
-        """Return the prices every run of the sweep is costed with."""
-        return self.runs()[0].price_table()
-
     def _shared(self) -> dict[str, Any]:
         names = ("data", "model", "epochs", "batch", "schedule", "machine", "prices", "threads")
         limits = ("limit_train", "limit_test", "max_steps")
         return {name: getattr(self, name) for name in names + limits}
 
+    def _grid(self, **axes: Any) -> list[dict[str, Any]]:
+        """Every combination of some axes' values, the last running fastest."""
+        return [dict(zip(axes, point, strict=True)) for point in product(*axes.values())]
+
     def _accumulators(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "accumulator_bits": bits,
-                "guard": guard,
-                "lanes": lanes,
-                "overflow": self.overflow,
-                "rounding": self.rounding,
-            }
-            for bits, guard, lanes in product(self.accumulator_bits, self.guard, self.lanes)
-        ]
+        return self._grid(
+            accumulator_bits=self.accumulator_bits,
+            guard=self.guard,
+            lanes=self.lanes,
+            overflow=(self.overflow,),
+            rounding=(self.rounding,),
+        )
 
     def _points(self, widths: Axis) -> list[dict[str, Any]]:
-        gammas: tuple[int | None, ...] = (None,) if isinstance(self.gamma, str) else self.gamma
-        names = ("exponent_bits", "gamma")
-        return [dict(zip(names, point, strict=True)) for point in product(widths, gammas)]
+        gammas = (None,) if isinstance(self.gamma, str) else self.gamma
+        return self._grid(exponent_bits=widths, gamma=gammas)
 
     def _lns(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """LNS runs of some formats, each with every value of the other axes."""
+        style = None if self.style == "direct" else self.style  # its own default
+        hardware = self._grid(
+            antilog_entries=self.table_entries,
+            table_bits=self.table_bits,
+            variant=self.variant,
+            style=(style,),
+            lr=(self.lr,),
+        )
         return [
-            {
-                "antilog_entries": entries,
-                "table_bits": table_bits,
-                "style": None if self.style == "direct" else self.style,  # its own default
-                "variant": variant,
-                "optimiser": optimiser,
-                "lr": self.lr,
-                **accumulator,
-                **point,
-            }
+            {"optimiser": optimiser, **sums, **accumulator, **point}
             for optimiser in self.optimiser
             for point in points
-            for entries, table_bits in product(self.table_entries, self.table_bits)
-            for variant in self.variant
+            for sums in hardware
             for accumulator in self._accumulators()
         ]
 

@@ -224,14 +224,12 @@ def _prepare(config: RunConfig, plan: Plan) -> _Run:
 
 def _limited(data: Dataset, config: RunConfig) -> Dataset:
     train, test = slice(config.limit_train), slice(config.limit_test)
-    return Dataset(
-        name=data.name,
+    return replace(
+        data,
         train_x=data.train_x[train],
         train_y=data.train_y[train],
         test_x=data.test_x[test],
         test_y=data.test_y[test],
-        classes=data.classes,
-        source=data.source,
     )
 
 

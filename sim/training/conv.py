@@ -8,6 +8,7 @@ channel, kernel row, kernel column of the flipped kernel, over the errors spread
 zero codes between them.
 """
 
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -32,8 +33,10 @@ from .images import (
     turned_kernels,
 )
 from .mapped import Mapped, build, require_float32, run_backward
-from .operands import keep, turned
+from .operands import encode_operand, keep, multiply, turned
 from .products import DW, DX, FORWARD
+
+SIZES = tuple(signature(conv_sizes).parameters)  #: of a convolution, attributes of torch's layer
 
 
 class ConvFunction(torch.autograd.Function):
@@ -45,7 +48,7 @@ class ConvFunction(torch.autograd.Function):
     ) -> Tensor:
         """Encode x and w once; the same codes serve backward."""
         ctx.layer, ctx.size, ctx.has_bias = layer, tuple(x.shape[2:]), bias is not None
-        ctx.activation = layer.encode_activation(x)
+        ctx.activation = encode_operand(layer, "activation", FORWARD, "forward", x)
         ctx.weight = layer.weight_operand(weight)
         keep(ctx, activation=x, weight=weight)
         ctx.padded = padded(layer, ctx.activation, layer.pads())
@@ -55,7 +58,7 @@ class ConvFunction(torch.autograd.Function):
         for g in range(layer.groups):
             a = patches(layer, ctx.padded, layer.shape, g * inputs, inputs)
             kernel = kernels(layer, ctx.weight, g * outputs, outputs).T
-            layer.gemm(FORWARD, a, kernel, image_place(layer, y, g * outputs, outputs))
+            multiply(layer, FORWARD, a, kernel, image_place(layer, y, g * outputs, outputs))
         return y if bias is None else y.add_(bias.reshape(-1, 1, 1))
 
     @staticmethod
@@ -76,30 +79,30 @@ def _weight_gradient(ctx: Any, error: CodeArray) -> Tensor:
     for g in range(layer.groups):
         errors = channels(layer, error, g * outputs, outputs)
         columns = patches(layer, wide, layer.shape, g * inputs, inputs)
-        parts.append(layer.gemm(DW, errors, columns))
+        parts.append(multiply(layer, DW, errors, columns))
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     return whole.reshape(ctx.weight.shape)
 
 
 def _input_gradient(ctx: Any, error: CodeArray) -> Tensor:
     layer: Conv2d = ctx.layer
-    reach = [d * (k - 1) for k, d in zip(layer.kernel, layer.dilations, strict=True)]
-    pads = layer.pads()
+    (kernel_size, strides, dilations), pads = layer.shape, layer.pads()
+    reach = [d * (k - 1) for k, d in zip(kernel_size, dilations, strict=True)]
     full = [size + sum(pad) for size, pad in zip(ctx.size, pads, strict=True)]
     extra = tuple(
         size - r - 1 - (out - 1) * s
-        for size, r, out, s in zip(full, reach, ctx.out_size, layer.strides, strict=True)
+        for size, r, out, s in zip(full, reach, ctx.out_size, strides, strict=True)
     )
     around = tuple((r - top, r - bottom) for r, (top, bottom) in zip(reach, pads, strict=True))
-    spaced = spread(layer, error, layer.strides, (extra[0], extra[1]))
+    spaced = spread(layer, error, strides, (extra[0], extra[1]))
     wide = padded(layer, spaced, (around[0], around[1]))
     dx = torch.empty((error.shape[0], layer.in_channels, *ctx.size))
     weight, (outputs, inputs) = turned(ctx, "weight", DX), layer.group
-    shape = layer.kernel, (1, 1), layer.dilations
+    shape = kernel_size, (1, 1), dilations
     for g in range(layer.groups):
         columns = patches(layer, wide, shape, g * outputs, outputs)
         kernel = turned_kernels(layer, weight, g * outputs, outputs)
-        layer.gemm(DX, columns, kernel, image_place(layer, dx, g * inputs, inputs))
+        multiply(layer, DX, columns, kernel, image_place(layer, dx, g * inputs, inputs))
     return dx
 
 
@@ -148,15 +151,7 @@ class Conv2d(Mapped, nn.Conv2d):
         """As `Mapped.attach`; refuses what has no zero code to pad or spread with."""
         if self.padding_mode != "zeros":
             raise ValueError(f"padding_mode must be zeros in {name}, got {self.padding_mode!r}")
-        conv_sizes(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-        )
+        conv_sizes(*(getattr(self, name) for name in SIZES))
         require_kind("recipe", recipe, Recipe)
         for role in ("activation", "error"):
             fmt = getattr(recipe, role)
@@ -167,27 +162,12 @@ class Conv2d(Mapped, nn.Conv2d):
                 )
         super().attach(recipe, tally, name, backend)
 
-    @property
-    def kernel(self) -> Pair:
-        """(rows, columns) of the kernel."""
-        return (self.kernel_size[0], self.kernel_size[1])
-
-    @property
-    def strides(self) -> Pair:
-        """(vertical, horizontal) stride."""
-        return (self.stride[0], self.stride[1])
-
-    @property
-    def dilations(self) -> Pair:
-        """(vertical, horizontal) dilation."""
-        return (self.dilation[0], self.dilation[1])
-
     def pads(self) -> Pads:
         """Zeros added on each side."""
         if isinstance(self.padding, str):
-            reach = [d * (k - 1) for k, d in zip(self.kernel, self.dilations, strict=True)]
-            if self.padding == "valid":
-                reach = [0, 0]
+            reach = [0, 0]
+            if self.padding == "same":
+                reach = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
             return ((reach[0] // 2, reach[0] - reach[0] // 2),
                     (reach[1] // 2, reach[1] - reach[1] // 2))  # fmt: skip
         vertical, horizontal = self.padding
@@ -197,16 +177,16 @@ class Conv2d(Mapped, nn.Conv2d):
         """(rows, columns) of the output for an input of `size`."""
         rows, columns = (
             (length + sum(pad) - d * (k - 1) - 1) // s + 1
-            for length, pad, k, s, d in zip(
-                size, self.pads(), self.kernel, self.strides, self.dilations, strict=True
-            )
+            for length, pad, k, s, d in zip(size, self.pads(), *self.shape, strict=True)
         )
         return rows, columns
 
     @property
     def shape(self) -> Shape:
-        """(kernel, stride, dilation)."""
-        return self.kernel, self.strides, self.dilations
+        """(kernel, stride, dilation), each (vertical, horizontal)."""
+        own = self.kernel_size, self.stride, self.dilation
+        kernel, stride, dilation = ((each[0], each[1]) for each in own)
+        return kernel, stride, dilation
 
     @property
     def group(self) -> Pair:
@@ -226,7 +206,7 @@ class Conv2d(Mapped, nn.Conv2d):
         if min(self.out_size((input.shape[2], input.shape[3]))) < 1:
             least = [
                 d * (k - 1) + 1 - sum(pad)
-                for d, k, pad in zip(self.dilations, self.kernel, self.pads(), strict=True)
+                for d, k, pad in zip(self.dilation, self.kernel_size, self.pads(), strict=True)
             ]
             raise ValueError(
                 f"input of {self.layer_name} must have at least {max(least[0], 1)} x "

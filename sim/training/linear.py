@@ -11,7 +11,7 @@ from ...lns.checks import require_int
 from ..checks import MOST
 from ..recipes.recipe import Recipe
 from .mapped import Mapped, build, require_float32, run_backward
-from .operands import keep, turned
+from .operands import encode_operand, keep, multiply, turned
 from .products import DW, DX, FORWARD
 
 
@@ -24,11 +24,11 @@ class LinearFunction(torch.autograd.Function):
     ) -> Tensor:
         """Encode x and w once; the same codes serve backward."""
         ctx.layer = layer
-        ctx.activation = layer.encode_activation(x)
+        ctx.activation = encode_operand(layer, "activation", FORWARD, "forward", x)
         ctx.weight = layer.weight_operand(weight)
         keep(ctx, activation=x, weight=weight)
         ctx.has_bias = bias is not None
-        y = layer.gemm(FORWARD, ctx.activation, ctx.weight.T)
+        y = multiply(layer, FORWARD, ctx.activation, ctx.weight.T)
         return y if bias is None else y.add_(bias)
 
     @staticmethod
@@ -39,13 +39,11 @@ class LinearFunction(torch.autograd.Function):
 
 
 def _input_gradient(ctx: Any, error: CodeArray) -> Tensor:
-    dx: Tensor = ctx.layer.gemm(DX, error, turned(ctx, "weight", DX))
-    return dx
+    return multiply(ctx.layer, DX, error, turned(ctx, "weight", DX))
 
 
 def _weight_gradient(ctx: Any, error: CodeArray) -> Tensor:
-    dw: Tensor = ctx.layer.gemm(DW, error.T, turned(ctx, "activation", DW))
-    return dw
+    return multiply(ctx.layer, DW, error.T, turned(ctx, "activation", DW))
 
 
 class Linear(Mapped, nn.Linear):

@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...kernels import Matrix, Place
 from ...kernels.backends import get_backend
 from ...lns.array import CodeArray, LNSArray
 from ...lns.checks import require_bool, require_kind
 from ...lns.format import FP32, LNSFormat
 from ..recipes.recipe import Recipe
 from ..rules.coded import CodeHolder
-from .operands import decoded, encode_operand, encode_tensor, in_blocks, multiply, requantised
-from .products import DW, DX, FORWARD, Product
+from .operands import decoded, encode_operand, encode_tensor, in_blocks, requantised
+from .products import DW, DX, FORWARD
 from .tally import Tally
 
 
@@ -98,14 +97,6 @@ class Mapped(CodeHolder):
     def weight_source(self) -> Tensor:
         """What autograd sees as the weight: the Parameter, or the anchor of a coded layer."""
         return self.anchor if self.coded else self.weight  # type: ignore[return-value]
-
-    def encode_activation(self, x: Tensor) -> CodeArray:
-        """Encode the layer's input."""
-        return encode_operand(self, "activation", FORWARD, "forward", x)
-
-    def gemm(self, product: Product, a: Matrix, b: Matrix, out: Place | None = None) -> Tensor:
-        """Run one GEMM of a product; out: where its result goes."""
-        return multiply(self, product, a, b, out)
 
     def round_gradient(self, dw: Tensor) -> Tensor:
         """The weight gradient after its own format, if the recipe has one."""

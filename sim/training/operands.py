@@ -134,14 +134,11 @@ def multiply(
         codes = plain_array(a), plain_array(b)
         tally.on_gemm(GemmRecord(name, product.phase, *codes, acc, datapath))
     real, overflowed = layer.backend.product_real(a, b, datapath, out)
-    a_fmt, b_fmt = _formats(layer, product) if in_blocks(layer) else (a.fmt, b.fmt)
-    tally.add_gemm(name, product.phase, datapath, a_fmt, b_fmt, m, n, k, overflowed)
+    formats: tuple[AnyFormat, AnyFormat] = a.fmt, b.fmt
+    if in_blocks(layer):  # whose codes are in fp32
+        formats = getattr(layer.recipe, product.a.role), getattr(layer.recipe, product.b.role)
+    tally.add_gemm(name, product.phase, datapath, *formats, m, n, k, overflowed)
     return torch.as_tensor(real)
-
-
-def _formats(layer: Layer, product: Product) -> tuple[AnyFormat, AnyFormat]:
-    """The formats of a product's operands in hardware, where its codes are in fp32: blocks."""
-    return getattr(layer.recipe, product.a.role), getattr(layer.recipe, product.b.role)
 
 
 def decoded(backend: Backend, codes: CodeArray) -> Tensor:

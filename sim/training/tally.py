@@ -18,12 +18,14 @@ from ...lns.datapath import AnyDatapath
 from ...lns.format import FP32, Format
 from ...lns.mx_format import AnyFormat
 from ..events.encode import encode_events
-from ..events.event import Event, Events, add_events
+from ..events.event import Event, Events, add_events, event_rows
 from ..events.mac import gemm_events
 from ..events.update import update_events
 from ..workload.workload import PHASES
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
+_ENCODED = ("elements", "saturated", "underflowed")  # the numbers of a row of `encodes`
+_SUMMED = ("outputs", "overflowed", "products")  # and of `accumulators`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,39 +136,24 @@ class Tally:
         """Return the counts as JSON values; keys are sorted, so equal counts are equal text."""
         return {
             "encodes": [
-                {
-                    "layer": layer,
-                    "role": role,
-                    "elements": row[0],
-                    "saturated": row[1],
-                    "underflowed": row[2],
-                }
+                {"layer": layer, "role": role, **dict(zip(_ENCODED, row, strict=True))}
                 for (layer, role), row in sorted(self.encodes.items())
             ],
             "accumulators": [
-                {
-                    "layer": layer,
-                    "phase": phase,
-                    "outputs": row[0],
-                    "overflowed": row[1],
-                    "products": row[2],
-                }
+                {"layer": layer, "phase": phase, **dict(zip(_SUMMED, row, strict=True))}
                 for (layer, phase), row in sorted(self.accumulators.items())
             ],
-            "events": {
-                phase: [[e.kind, e.bits, e.detail, n] for e, n in sorted(events.items())]
-                for phase, events in self.events.items()
-            },
+            "events": {phase: event_rows(events) for phase, events in self.events.items()},
         }
 
     def load_dict(self, state: Mapping[str, Any]) -> None:
         """Replace the counts by those of `as_dict`."""
         self.encodes = {
-            (row["layer"], row["role"]): [row["elements"], row["saturated"], row["underflowed"]]
+            (row["layer"], row["role"]): [row[name] for name in _ENCODED]
             for row in state["encodes"]
         }
         self.accumulators = {
-            (row["layer"], row["phase"]): [row["outputs"], row["overflowed"], row["products"]]
+            (row["layer"], row["phase"]): [row[name] for name in _SUMMED]
             for row in state["accumulators"]
         }
         self._asked.clear()

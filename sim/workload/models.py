@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,21 +42,27 @@ def cnn(input_shape: Shape, classes: int) -> nn.Module:
     )
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut; batch norms have no gain or shift."""
+def shortcut(inputs: int, outputs: int, stride: int, affine: bool = True) -> nn.Module:
+    """A residual block's way around its convolutions."""
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs, affine=affine)
+    )
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; affine: do the batch norms have gain and shift?"""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, outputs: int, stride: int, affine: bool = True) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs, affine=False)
+        self.norm1 = nn.BatchNorm2d(outputs, affine=affine)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs, affine=False)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                nn.BatchNorm2d(outputs, affine=False),
-            )
+        self.norm2 = nn.BatchNorm2d(outputs, affine=affine)
+        self.shortcut = shortcut(inputs, outputs, stride, affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(residual + shortcut); x (N, C, H, W)."""
@@ -63,33 +70,42 @@ class BasicBlock(nn.Module):
         return relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
-    """ResNet-18 in its CIFAR form: a 3x3 stem, no first pooling, four stages of two blocks.
+class ResNet(nn.Module):
+    """Four stages of residual blocks, for 224x224 colour images or, `small`, in their CIFAR form.
 
-    Batch norms carry no gain or shift, as in the CIFAR recipe of Madam (arXiv 2006.14560): a
-    multiplicative update cannot move a shift that starts at zero.
+    small: a 3x3 stem, no first pooling, and batch norms without gain or shift, as in the CIFAR
+    recipe of Madam (arXiv 2006.14560): a multiplicative update cannot move a shift that starts at
+    zero.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(
+        self, block: Any, depths: Shape, channels: int = 3, classes: int = 1000, small: bool = False
+    ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(64, affine=False)
-        blocks, width = [], 64
-        for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-            blocks += [BasicBlock(width, outputs, stride), BasicBlock(outputs, outputs, 1)]
-            width = outputs
+        kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
+        self.stem = nn.Conv2d(channels, 64, kernel, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(64, affine=not small)
+        self.pool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        own = {"affine": False} if small else {}
+        blocks: list[nn.Module] = []
+        inputs = 64
+        for stage, depth in enumerate(depths):
+            for index in range(depth):
+                width = 64 << stage
+                blocks.append(block(inputs, width, 2 if stage and not index else 1, **own))
+                inputs = width * block.expansion
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(512, classes)
+        self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores of images (N, C, H, W)."""
-        y = self.blocks(relu(self.norm(self.stem(x))))
+        y = self.blocks(self.pool(relu(self.norm(self.stem(x)))))
         return self.head(y.mean((2, 3)))
 
 
 def resnet18(input_shape: Shape, classes: int) -> nn.Module:
     """ResNet-18, CIFAR form."""
-    return ResNet18(input_shape[0], classes)
+    return ResNet(BasicBlock, (2, 2, 2, 2), input_shape[0], classes, small=True)
 
 
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy, gelu, relu, scaled_dot_product_at
 from ...lns.checks import require_int
 from . import catalog
 from .catalog import costed_name
+from .models import BasicBlock, ResNet, make_model, mlp, resnet18, shortcut
 from .models import cnn as small_cnn
-from .models import make_model, mlp, resnet18
 from .trace import trace_step
 from .workload import Workload
 
@@ -36,60 +36,13 @@ class Bottleneck(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
         self.conv3, self.norm3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride)
+        self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(residual + shortcut); x (N, C, H, W)."""
         y = relu(self.norm1(self.conv1(x)))
         y = relu(self.norm2(self.conv2(y)))
         return relu(self.norm3(self.conv3(y)) + self.shortcut(x))
-
-
-class Basic(nn.Module):
-    """Two 3x3 convolutions with batch norms and a shortcut."""
-
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
-        self.shortcut = _shortcut(inputs, width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return relu(residual + shortcut); x (N, C, H, W)."""
-        y = relu(self.norm1(self.conv1(x)))
-        return relu(self.norm2(self.conv2(y)) + self.shortcut(x))
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    if stride == 1 and inputs == outputs:
-        return nn.Identity()
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-
-class ResNet(nn.Module):
-    """ResNet for 224x224 images and 1000 classes."""
-
-    def __init__(self, block: type[Bottleneck] | type[Basic], depths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.stem, self.norm = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-        self.pool = nn.MaxPool2d(3, 2, 1)
-        blocks: list[nn.Module] = []
-        inputs = 64
-        for stage, depth in enumerate(depths):
-            for index in range(depth):
-                width = 64 << stage
-                blocks.append(block(inputs, width, 2 if stage and not index else 1))
-                inputs = width * block.expansion
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(inputs, 1000)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return class scores of images (N, 3, 224, 224)."""
-        y = self.blocks(self.pool(relu(self.norm(self.stem(x)))))
-        return self.head(y.mean((2, 3)))
 
 
 class Block(nn.Module):
@@ -176,7 +129,7 @@ def _bert(layers: int, width: int, heads: int) -> Callable[[], nn.Module]:
 
 #: built by name; catalog.NETWORKS says what they are
 NETWORKS: dict[str, Network] = {
-    "resnet18-imagenet": Network(lambda: ResNet(Basic, (2, 2, 2, 2)), _images(224)),
+    "resnet18-imagenet": Network(lambda: ResNet(BasicBlock, (2, 2, 2, 2)), _images(224)),
     "resnet50": Network(lambda: ResNet(Bottleneck, (3, 4, 6, 3)), _images(224)),
     "bert-base": Network(_bert(12, 768, 12), _tokens(384), _spans),
     "bert-large": Network(_bert(24, 1024, 16), _tokens(384), _spans),

@@ -27,27 +27,22 @@ def _input(**per_element: int) -> Rule:
 
 
 def _rows(per_element: Counts, per_row: Counts) -> Rule:
-    """Per element, and per row (all elements but those along the last axis)."""
-
-    def rule(out: Shape, ins: Sequence[Shape]) -> Counts:
-        n = prod(ins[0])
-        rows = n // max(ins[0][-1] if ins[0] else 1, 1)
-        total = {kind: count * n for kind, count in per_element.items()}
-        for kind, count in per_row.items():
-            total[kind] = total.get(kind, 0) + count * rows
-        return total
-
-    return rule
+    """Per element, and per row (all elements but those along the last axis), of the first input."""
+    return _with_groups(per_element, per_row, lambda s: prod(s) // max(s[-1] if s else 1, 1))
 
 
 def _channels(per_element: Counts, per_channel: Counts) -> Rule:
     """Per element, and per channel (axis 1), of the first input."""
+    return _with_groups(per_element, per_channel, lambda shape: shape[1])
+
+
+def _with_groups(per_element: Counts, per_group: Counts, groups: Callable[[Shape], int]) -> Rule:
+    """Per element of the first input, and per group of them; groups: how many a shape has."""
 
     def rule(_: Shape, ins: Sequence[Shape]) -> Counts:
-        n, channels = prod(ins[0]), ins[0][1]
-        total = {kind: count * n for kind, count in per_element.items()}
-        for kind, count in per_channel.items():
-            total[kind] = total.get(kind, 0) + count * channels
+        total = {kind: count * prod(ins[0]) for kind, count in per_element.items()}
+        for kind, count in per_group.items():
+            total[kind] = total.get(kind, 0) + count * groups(ins[0])
         return total
 
     return rule
@@ -66,56 +61,51 @@ def _pool(out: Shape, ins: Sequence[Shape]) -> Counts:
     return {"compare": max(prod(ins[0]), prod(out))}
 
 
-_GELU = {"multiply": 6, "add": 4, "exp": 1, "divide": 1}  # x/2 (1 + tanh(a x + b x^3))
+def _all(names: str, rule: Rule) -> dict[str, Rule]:
+    """One rule for several operators."""
+    return dict.fromkeys(names.split(), rule)
+
 
 ARITHMETIC_OF: dict[str, Rule] = (
-    {
-        "relu": _each(compare=1),
-        "relu_": _each(compare=1),
-        "threshold_backward": _each(compare=1),
-        "hardtanh": _each(compare=2),
-        "leaky_relu": _each(compare=1, multiply=1),
-        "leaky_relu_backward": _each(compare=1, multiply=1),
-        "gelu": _each(**_GELU),
-        "gelu_backward": _each(multiply=12, add=6, exp=1, divide=1),  # its derivative, times dy
-        "silu": _each(multiply=1, add=1, exp=1, divide=1),  # x / (1 + exp(-x))
-        "silu_": _each(multiply=1, add=1, exp=1, divide=1),
+    _all("neg abs where masked_fill cat stack constant_pad_nd", _each())
+    | _all("logical_not logical_and bitwise_and bitwise_not bitwise_or", _each())
+    | _all("relu relu_ threshold_backward maximum minimum", _each(compare=1))
+    | _all("eq ne lt le gt ge", _each(compare=1))
+    | _all("hardtanh clamp", _each(compare=2))
+    | _all("leaky_relu leaky_relu_backward", _each(compare=1, multiply=1))
+    | _all("silu silu_", _each(multiply=1, add=1, exp=1, divide=1))  # x / (1 + exp(-x))
+    | _all("sigmoid_backward tanh_backward", _each(multiply=2, add=1))
+    | _all("add add_ sub rsub cumsum", _each(add=1))
+    | _all("mul mul_ avg_pool2d_backward _adaptive_avg_pool2d_backward", _each(multiply=1))
+    | _all("native_dropout native_dropout_backward", _each(multiply=1))  # random numbers aside
+    | _all("div div_ reciprocal", _each(divide=1))
+    | _all("mean avg_pool2d _adaptive_avg_pool2d", _mean)
+    | _all("amax max", _input(compare=1))
+    # max, x - max, exp, sum, times 1 / sum
+    | _all(
+        "_softmax _safe_softmax",
+        _rows({"compare": 1, "add": 2, "exp": 1, "multiply": 1}, {"divide": 1}),
+    )
+    | _all(
+        "native_layer_norm_backward native_group_norm_backward",
+        _rows({"add": 7, "multiply": 6}, {"multiply": 3}),
+    )
+    | _all("nll_loss2d_backward nll_loss_backward", lambda _, ins: {"multiply": 1})
+    | {
+        # x/2 (1 + tanh(a x + b x^3)), and its derivative, times dy
+        "gelu": _each(multiply=6, add=4, exp=1, divide=1),
+        "gelu_backward": _each(multiply=12, add=6, exp=1, divide=1),
         "silu_backward": _each(multiply=3, add=3, exp=1, divide=1),
         "sigmoid": _each(add=1, exp=1, divide=1),
-        "sigmoid_backward": _each(multiply=2, add=1),
         "tanh": _each(add=2, exp=1, divide=1),
-        "tanh_backward": _each(multiply=2, add=1),
         "exp": _each(exp=1),
         "log": _each(log=1),
         "sqrt": _each(sqrt=1),
         "rsqrt": _each(sqrt=1, divide=1),
-        "reciprocal": _each(divide=1),
-        "neg": _each(),
-        "abs": _each(),
-        "add": _each(add=1),
-        "add_": _each(add=1),
-        "sub": _each(add=1),
-        "rsub": _each(add=1),
-        "mul": _each(multiply=1),
-        "mul_": _each(multiply=1),
-        "div": _each(divide=1),
-        "div_": _each(divide=1),
         "pow": _each(multiply=1),  # a square
         "addcmul": _each(multiply=2, add=1),
-        "maximum": _each(compare=1),
-        "minimum": _each(compare=1),
-        "clamp": _each(compare=2),
-        "where": _each(),
-        "masked_fill": _each(),
         "sum": _reduce,
-        "mean": _mean,
-        "amax": _input(compare=1),
-        "max": _input(compare=1),
         "var_mean": _input(multiply=1, add=3),
-        "avg_pool2d": _mean,
-        "avg_pool2d_backward": _each(multiply=1),
-        "_adaptive_avg_pool2d": _mean,
-        "_adaptive_avg_pool2d_backward": _each(multiply=1),
         "max_pool2d_with_indices": _pool,
         "max_pool2d_with_indices_backward": lambda _, ins: {"add": prod(ins[0])},
         # mean: 1 add; variance: x - mean, square, add; y = (x - mean) rstd; gain and shift: affine
@@ -127,34 +117,16 @@ ARITHMETIC_OF: dict[str, Rule] = (
         "native_layer_norm": _rows(
             {"add": 5, "multiply": 3}, {"multiply": 2, "add": 1, "sqrt": 1, "divide": 1}
         ),
-        "native_layer_norm_backward": _rows({"add": 7, "multiply": 6}, {"multiply": 3}),
         "native_group_norm": _rows({"add": 5, "multiply": 3}, {"multiply": 2}),
-        "native_group_norm_backward": _rows({"add": 7, "multiply": 6}, {"multiply": 3}),
-        # max, x - max, exp, sum, times 1 / sum
-        "_softmax": _rows({"compare": 1, "add": 2, "exp": 1, "multiply": 1}, {"divide": 1}),
-        "_safe_softmax": _rows({"compare": 1, "add": 2, "exp": 1, "multiply": 1}, {"divide": 1}),
         "_softmax_backward_data": _rows({"multiply": 2, "add": 2}, {}),  # p (dp - sum(p dp))
         "_log_softmax": _rows({"compare": 1, "add": 3, "exp": 1}, {"log": 1}),
         "_log_softmax_backward_data": _rows({"exp": 1, "multiply": 1, "add": 2}, {}),
         "nll_loss_forward": lambda _, ins: {"add": ins[0][0] if ins[0] else 1, "multiply": 1},
-        "nll_loss_backward": lambda _, ins: {"multiply": 1},
         "nll_loss2d_forward": lambda _, ins: {"add": ins[0][0], "multiply": 1},
-        "nll_loss2d_backward": lambda _, ins: {"multiply": 1},
         "mse_loss": _input(add=2, multiply=1),
         "mse_loss_backward": _each(add=1, multiply=2),
-        "native_dropout": _each(multiply=1),  # its random numbers are not counted
-        "native_dropout_backward": _each(multiply=1),
         "embedding": _each(),  # rows copied
         "embedding_dense_backward": _input(add=1),
-        "cumsum": _each(add=1),
-        "cat": _each(),
-        "stack": _each(),
-        "constant_pad_nd": _each(),
-    }
-    | {name: _each(compare=1) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
-    | {
-        name: _each()
-        for name in ("logical_not", "logical_and", "bitwise_and", "bitwise_not", "bitwise_or")
     }
 )
 

@@ -111,8 +111,8 @@ def test_words_are_conserved(M: int, N: int, K: int, dataflow: str, depth: int, 
     machine = replace(small(dataflow, kilobits=8), depth=depth)
     layer = cost_gemm(Gemm("x", "forward", M, N, K), machine, get_recipe(name))
     moved = layer.moved
-    assert moved.ifmap_writes == moved.dram_a >= M * K
-    assert moved.filter_writes == moved.dram_b >= K * N
+    assert moved.ifmap_writes == layer.tiling.a_words >= M * K
+    assert moved.filter_writes == layer.tiling.b_words >= K * N
     assert moved.ifmap_reads >= moved.ifmap_writes
     assert moved.filter_reads >= moved.filter_writes
     assert moved.ofmap_writes == moved.ofmap_reads >= M * N

@@ -136,10 +136,10 @@ def test_a_training_run_needs_what_it_computes(tmp_path: Path) -> None:
 def test_a_runs_lanes_are_its_machines() -> None:
     """One number: the machine's by default, the run's own where it is given."""
     run = RunConfig(machine="lns-madam-like")
-    assert run.lanes == run.accelerator().lanes == 32
+    assert run.lanes == run.resolve().machine.lanes == 32
     assert run.recipe().datapath.accumulator.lanes == 32  # type: ignore[union-attr]
-    assert RunConfig(lanes=4).accelerator().lanes == 4
-    assert RunConfig(format="fp32").accelerator() == get_machine("edge-16")
+    assert RunConfig(lanes=4).resolve().machine.lanes == 4
+    assert RunConfig(format="fp32").resolve().machine == get_machine("edge-16")
 
 
 def test_the_documentation_has_every_key() -> None:
@@ -156,7 +156,7 @@ def test_a_dram_price_of_ones_own(tmp_path: Path) -> None:
     text = GOOD.replace("gbytes_per_s = 10.0", "gbytes_per_s = 10.0, pj_per_bit = 2.5")
     path = tmp_path / "m.toml"
     path.write_text(text)
-    table = RunConfig(machine=str(path)).price_table()
+    table = RunConfig(machine=str(path)).resolve().prices
     machine = get_machine(str(path))
     row = table.rows["dram_read_bits", 0, machine.dram.price_name]
     assert row.price == Interval(2.5, 2.5, 2.5)

@@ -232,7 +232,7 @@ def finished_record(run: RunConfig) -> Record:
         "test_accuracy": 90.0, "history": [], "steps": 0, "steps_per_epoch": 4, "counts": [],
         "accumulators": [], "events": {}, "versions": {}, "threads": {}, "seconds": 1.0,
         "machine": {"processor": "p", "cores": 2, "system": "s"},
-        "accelerator": run.accelerator().as_dict(),
+        "accelerator": run.resolve().machine.as_dict(),
     }  # fmt: skip
     return Record.from_json(values)
 
