@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ...lns.checks import require_choice, require_int
-from ..conformance.backends import BACKENDS, get_backend
 from ..conformance.batch import expected
+from ..conformance.implementations import BACKENDS, get_backend
 from ..conformance.levels import LEVELS
 from ..conformance.run import Row, Tally
 from ..conformance.run import run as ask_all

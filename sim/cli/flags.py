@@ -5,6 +5,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+from ..rules.rule import RULES
 from ..runs.run_config import RunConfig
 from ..runs.sweep_config import SweepConfig
 from ..workload.catalog import OLD_NAME, TRAINED
@@ -28,7 +29,7 @@ TRAIN_HELP = {
     "exponent_bits": "LNS exponent width E (default: 7)",
     "gamma": "LNS steps per octave G (default: 2^(E-4), a range of 16 octaves)",
     "antilog_entries": "entries L of the antilog table (default: G)",
-    "optimiser": "integer-madam, lns-madam, madam, adamw or sgd (default: the format's)",
+    "optimiser": f"{', '.join(RULES)} (default: the format's)",
     "update_exponent_bits": "exponent width of the stored weight of integer and LNS Madam",
     "update_gamma": "steps per octave of the stored weight",
     "lr": "learning rate (default: the optimiser's)",

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_sweep(args.config, flags)
     note_old_name(flags.get("model"), config.model)
     result = sweep.run_sweep(config, progress=make_reporter(console(stderr=True)))
-    summaries = write_outputs(result.folder, config, result.records)
+    summaries = write_outputs(result.folder, config, result.records, result.prices)
     print_summary(summaries, config)
     print(f"results: {', '.join(str(result.folder / name) for name in OUTPUTS)}")
     for reason in dict.fromkeys(record.reason for record in result.failed):

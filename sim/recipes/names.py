@@ -13,7 +13,7 @@ from typing import Any
 from ...lns.accumulator import Accumulator
 from ...lns.format import LNSFormat
 from ..checks import log_bits, require_name
-from ..rules.rule import RULES
+from ..rules.rule import LNS_RULE, RULES
 from .catalog import RECIPES
 from .recipe import Recipe, lns_recipe, multiplying
 
@@ -74,7 +74,7 @@ def get_recipe(name: str, optimiser: str | None = None) -> Recipe:
         fmt.exponent_bits,
         fmt.gamma,
         accumulator=Accumulator(bits=said.get("accumulator_bits", usual), style=style),
-        optimiser=optimiser or "integer-madam",
+        optimiser=optimiser or LNS_RULE,
         variant=said.get("variant", "exact"),
     )
     return multiplying(recipe)

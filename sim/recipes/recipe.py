@@ -9,7 +9,7 @@ from ...lns.datapath import Accumulator, Antilog, AnyDatapath, Datapath, FloatDa
 from ...lns.format import LNS16_UPDATE, FloatFormat, Format, IntFormat, LNSFormat
 from ...lns.mx_format import AnyFormat, MXFormat
 from ..checks import require_format, require_name, require_positive, require_text
-from ..rules.rule import RULES, Rule, get_rule
+from ..rules.rule import LNS_RULE, RULES, Rule, get_rule
 
 ROLES = ("weight", "activation", "error", "gradient", "update")
 SCALINGS = ("amax", "none")
@@ -156,7 +156,7 @@ def lns_recipe(
     gamma: int = 8,
     antilog: Antilog | None = None,
     accumulator: Accumulator | None = None,
-    optimiser: str = "integer-madam",
+    optimiser: str = LNS_RULE,
     update: LNSFormat | None = None,
     variant: str = "exact",
 ) -> Recipe:

@@ -58,12 +58,17 @@ class Line:
     status: str  #: "" where every run ended well
 
 
-def write_outputs(folder: Path, config: SweepConfig, records: Sequence[Record]) -> list[Summary]:
-    """Write results.csv, summary.csv, accuracy_energy.png and report.html; return the summaries."""
+def write_outputs(
+    folder: Path, config: SweepConfig, records: Sequence[Record], prices: PriceTable | None = None
+) -> list[Summary]:
+    """Write results.csv, summary.csv, accuracy_energy.png and report.html; return the summaries.
+
+    prices: what the records were priced with, for the page's table; None: the configuration's now.
+    """
     from .sweep_plot import accuracy_energy_png
 
     summaries = summarise(records)
-    table = config.runs()[0].resolve().prices
+    table = config.runs()[0].resolve().prices if prices is None else prices
     picture = accuracy_energy_png(summaries, caption(config), table.node)
     contents: tuple[str | bytes, ...] = (
         csv_text([result_row(record) for record in records]),

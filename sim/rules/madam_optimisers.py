@@ -28,6 +28,7 @@ from .madam import (
     undefined_directions as count_undefined,
 )
 from .params import checked_options, checked_params
+from .rule import RULES
 
 Update = Callable[[Tensor, Tensor, float, Tensor], Tensor]
 Closure = Callable[[], Any]
@@ -245,14 +246,15 @@ class IntegerMadam(Optimizer):
     def _count(self, moved: list[CodedTensor], floats: list[Tensor]) -> None:
         """Add the events of this step: codes by the integer rule, format by format, float
         Parameters by Madam's."""
+        rule = RULES["integer-madam"]
         own: dict[tuple[int, LNSFormat], list[CodedTensor]] = {}
         for tensor in moved:
             own.setdefault((id(tensor.tally), tensor.fmt), []).append(tensor)
         for (_, fmt), tensors in own.items():
             elements = sum(tensor.code.numel() for tensor in tensors)
-            tensors[0].tally.add_update("integer-madam", elements, fmt, len(tensors))
+            tensors[0].tally.add_update(rule.name, elements, fmt, len(tensors))
         elements = sum(weight.numel() for weight in floats)
-        self.coded[0].tally.add_update("madam", elements, None, len(floats))
+        self.coded[0].tally.add_update(rule.beside, elements, None, len(floats))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state: a step changes its tensors in place."""

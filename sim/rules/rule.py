@@ -39,6 +39,7 @@ class Rule:
     stores: str = "float"  #: what a step moves, "float" Parameters or "code": CodedTensors
     lns_update: bool = False  #: weights are stored in an LNSFormat without zero
     multiplicative: bool = False  #: cannot move a zero
+    beside: str = ""  #: of a rule that stores codes: the rule of what stays a float
     phases: tuple[str, ...] = PHASES  #: of a step, in order; update is the last
     step: str = ".training.backprop:step"
 
@@ -105,6 +106,7 @@ RULES: dict[str, Rule] = {
             stores="code",
             lns_update=True,
             multiplicative=True,
+            beside="madam",
         ),
         Rule(
             "lns-madam",
@@ -120,6 +122,9 @@ RULES: dict[str, Rule] = {
         ),
     )
 }  # fmt: skip
+
+
+LNS_RULE = "integer-madam"  #: of LNS recipes where none is named
 
 
 def get_rule(name: str) -> Rule:

@@ -22,7 +22,7 @@ from ..prices.sources import machine_prices
 from ..prices.table import PriceTable
 from ..recipes.names import LNS, fields_of, get_recipe
 from ..recipes.recipe import Recipe, lns_recipe, multiplying, with_overflow
-from ..rules.rule import RULES, get_rule
+from ..rules.rule import LNS_RULE, RULES, get_rule
 from ..workload.catalog import recorded_name, trained_name
 from .plan import Plan
 
@@ -120,7 +120,7 @@ class RunConfig:
         object.__setattr__(self, "format", own)
 
     def _fill_optimiser(self) -> None:
-        own = "integer-madam" if self.format == LNS else get_recipe(self.format).optimiser
+        own = LNS_RULE if self.format == LNS else get_recipe(self.format).optimiser
         rule = RULES[require_name("optimiser", self._default("optimiser", own), RULES)]
         if self.format != LNS and rule.lns_update:
             fitting = ", ".join(sorted(name for name in RULES if not RULES[name].lns_update))

@@ -16,6 +16,7 @@ from rich.console import Console
 from ..data.catalog import DATASETS
 from ..data.datasets import locate
 from ..files.paths import inside, write_atomic
+from ..prices.table import PriceTable
 from .executor import Executor, Outcome
 from .plan import Plan
 from .pool import Pool, default_workers
@@ -41,6 +42,7 @@ class SweepResult:
     folder: Path
     config: SweepConfig
     records: list[Record]  #: in the order of `config.runs()`
+    prices: PriceTable  #: what the runs are priced with, as read before the first
 
     @property
     def failed(self) -> list[Record]:
@@ -84,7 +86,8 @@ def run_sweep(
                 f"from there (results in {folder.root})"
             ) from error
     folder.tidy()
-    return SweepResult(folder.root, config, [records[run] for run in runs])
+    in_order = [records[run] for run in runs]
+    return SweepResult(folder.root, config, in_order, plans[runs[0]].prices)
 
 
 def _finished(folder: Folder, plans: Mapping[RunConfig, Plan]) -> dict[RunConfig, Record]:

@@ -19,6 +19,7 @@ from ..data.catalog import DATASETS
 from ..files.paths import require_below, require_plain_name
 from ..files.structured import read_values
 from ..recipes.names import LNS, fields_of, get_recipe
+from ..rules.rule import LNS_RULE
 from ..workload.catalog import recorded_name, trained_name
 from .axes import parse_axis, parse_names
 from .run_config import RunConfig
@@ -52,7 +53,7 @@ class SweepConfig:
     epochs: int = 10
     batch: int = 64
     seeds: int = 3
-    optimiser: tuple[str, ...] = ("integer-madam",)
+    optimiser: tuple[str, ...] = (LNS_RULE,)
     lr: float | None = None
     baseline_lr: float | None = None
     schedule: str = "cosine"

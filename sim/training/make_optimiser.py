@@ -106,7 +106,7 @@ def update_of_a_step(model: nn.Module, optimiser: Optimizer, recipe: Recipe) -> 
     for tensor in coded:
         sizes.setdefault(tensor.fmt, []).append(tensor.code.numel())
     moves = [(rule.name, fmt, elements) for fmt, elements in sizes.items()]
-    name, fmt = ("madam", None) if coded else (rule.name, recipe.update)
+    name, fmt = (rule.beside, None) if coded else (rule.name, recipe.update)
     moves.append((name, fmt, [weight.numel() for weight in floats]))
     for name, fmt, elements in moves:
         add_events(total, update_events(name, sum(elements), fmt, FP32, len(elements)))

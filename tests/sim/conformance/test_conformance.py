@@ -17,8 +17,8 @@ from lnsim.lns.format import FP8_E4M3, FloatFormat, IntFormat
 from lnsim.lns.log_codec import stored_codes
 from lnsim.lns.oracle import encode_one
 from lnsim.sim.cli.main import main
-from lnsim.sim.conformance.backends import KernelsBackend, NumpyBackend
 from lnsim.sim.conformance.batch import Batch, expected
+from lnsim.sim.conformance.implementations import KernelsBackend, NumpyBackend
 from lnsim.sim.conformance.levels import LEVELS, QUICK
 from lnsim.sim.conformance.operations import CODE, OPERATIONS, Backend, operation
 from lnsim.sim.conformance.run import Tally, ask, run
