@@ -29,24 +29,6 @@ from .host import (
 )
 from .operands import Matrix, Place, plain_array
 
-__all__ = [
-    "asarray",
-    "codes",
-    "decode",
-    "integers",
-    "matrix",
-    "move",
-    "pad",
-    "patches",
-    "product",
-    "product_real",
-    "quantise",
-    "quantise_blocks",
-    "requantise",
-    "spread",
-    "turned_kernel",
-]
-
 _FP32 = FloatFormat(8, 23)
 
 

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,14 +47,17 @@ def _check(fmt: Any, code: npt.NDArray[Any], offset: Offset) -> Offset:
     if not isinstance(code, np.ndarray) or code.dtype != dtype:
         got = getattr(code, "dtype", type(code).__name__)
         raise TypeError(f"code must be a numpy array of {dtype} for {fmt.name}, got {got}")
-    return require_offset(offset, code.shape)
-
-
-def _check_width(code: npt.NDArray[Any], fmt: LNSFormat | FloatFormat) -> None:
-    """Refuse codes that need more bits than the format has."""
-    spare = code.dtype.itemsize * 8 - fmt.bits
-    if spare and code.size and int(code.max()) >> fmt.bits:
+    fixed = require_offset(offset, code.shape)
+    if not code.size:
+        return fixed
+    if isinstance(fmt, IntFormat):
+        low, high, least, most = fmt.min_value, fmt.max_value, int(code.min()), int(code.max())
+        if not low <= least <= most <= high:
+            worst = most if most > high else least
+            raise ValueError(f"code must be in {low}..{high} for {fmt.name}, got {worst}")
+    elif code.dtype.itemsize * 8 > fmt.bits and int(code.max()) >> fmt.bits:
         raise ValueError(f"code must be below 2^{fmt.bits} for {fmt.name}, got {int(code.max())}")
+    return fixed
 
 
 class Coded:
@@ -88,8 +91,13 @@ class _Scaled(Coded):
     """Codes beside an offset: what LNSArray, FloatArray and IntArray share."""
 
     __slots__ = ()
+    _format: ClassVar[type]
     offset: Offset
     fmt: Any
+
+    def __post_init__(self) -> None:
+        require_kind("fmt", self.fmt, self._format)
+        object.__setattr__(self, "offset", _check(self.fmt, self.code, self.offset))
 
     def like(self, code: npt.NDArray[Any], offset: Offset, fmt: Any = None) -> Self:
         """Return other codes as an array of this kind; fmt None: of this format."""
@@ -113,12 +121,7 @@ class LogCodes(_Scaled):
     code: npt.NDArray[Any]
     offset: Offset
     fmt: LNSFormat
-
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, LNSFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        _check_width(self.code, self.fmt)
+    _format = LNSFormat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,12 +131,7 @@ class FloatArray(_Scaled):
     code: npt.NDArray[Any]
     offset: Offset
     fmt: FloatFormat
-
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, FloatFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        _check_width(self.code, self.fmt)
+    _format = FloatFormat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,12 +141,4 @@ class IntArray(_Scaled):
     code: npt.NDArray[Any]
     offset: Offset
     fmt: IntFormat
-
-    def __post_init__(self) -> None:
-        require_kind("fmt", self.fmt, IntFormat)
-        fixed = _check(self.fmt, self.code, self.offset)
-        object.__setattr__(self, "offset", fixed)
-        low, high = self.fmt.min_value, self.fmt.max_value
-        if self.code.size and not low <= int(self.code.min()) <= int(self.code.max()) <= high:
-            worst = int(self.code.max()) if int(self.code.max()) > high else int(self.code.min())
-            raise ValueError(f"code must be in {low}..{high} for {self.fmt.name}, got {worst}")
+    _format = IntFormat

@@ -42,24 +42,6 @@ from .gemm.tile import trusted
 from .gemm.wide import gemm_fixed, gemm_log
 from .runtime.threads import parallel, tasks
 
-__all__ = [
-    "asarray",
-    "codes",
-    "decode",
-    "integers",
-    "matrix",
-    "move",
-    "pad",
-    "patches",
-    "product",
-    "product_real",
-    "quantise",
-    "quantise_blocks",
-    "requantise",
-    "spread",
-    "turned_kernel",
-]
-
 Counted = tuple[Any, int]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -86,13 +86,6 @@ def undefined_directions(optimiser: Optimizer) -> int:
     return sum(int(state.get("undefined", 0)) for state in optimiser.state.values())
 
 
-def updated_elements(optimiser: Optimizer) -> int:
-    """Number of weights the gradients at hand move in a step."""
-    coded: Sequence[CodedTensor] = getattr(optimiser, "coded", ())
-    delivered = sum(each.gradient.numel() for each in coded if each.gradient is not None)
-    return delivered + sum(weight.numel() for weight in _moved(optimiser))
-
-
 def update_of_a_step(model: nn.Module, optimiser: Optimizer, recipe: Recipe) -> Events:
     """Return the events of a step in which every weight of `optimiser` has a gradient.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lnsim.kernels import BACKENDS, Gathered, oracle
+from lnsim.kernels import BACKENDS, Backend, Gathered, oracle
 from lnsim.lns import Accumulator, CodeArray, NonFiniteError
 from lnsim.sim import Recipe, convert, get_recipe, lns_recipe, make_optimiser
 from lnsim.sim.training import convert as convert_module
@@ -105,7 +105,7 @@ def test_every_product_and_code_comes_from_the_backend(
 
         return call
 
-    for method in oracle.__all__:
+    for method in (name for name in vars(Backend) if not name.startswith("_")):
         setattr(double, method, counted(method))
     monkeypatch.setitem(sys.modules, double.__name__, double)
     monkeypatch.setitem(BACKENDS, "counting", double.__name__)
