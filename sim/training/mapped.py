@@ -28,6 +28,7 @@ class Mapped(CodeHolder):
     recipe: Recipe
     tally: Tally
     anchor: Tensor
+    coded: bool  #: are the codes the only copy of the weights?
 
     @classmethod
     def maps(cls, module: nn.Module) -> bool:
@@ -56,6 +57,7 @@ class Mapped(CodeHolder):
         self.layer_name = name
         self.backend_name = backend
         self.codes = {}
+        self.coded = recipe.rule.stores == "code"
         if self.coded:
             assert isinstance(recipe.update, LNSFormat)
             for key in ("weight", "bias"):
@@ -63,11 +65,6 @@ class Mapped(CodeHolder):
         # Backward must run even where no input needs a gradient; plain attribute, not in any state.
         trained = any(tensor.trained for tensor in self.codes.values())
         self.anchor = torch.zeros((), requires_grad=trained)
-
-    @property
-    def coded(self) -> bool:
-        """Are the codes the only copy of the weights?"""
-        return self.recipe.rule.stores == "code"
 
     def stored(self, name: str) -> LNSArray | None:
         """The stored codes of "weight" or "bias"; None where the layer has none."""
