@@ -193,7 +193,10 @@ class RunConfig:
         return recipe
 
     def resolve(self) -> Plan:
-        """Return what the run needs; the files of machine and prices are read here, once."""
+        """Return what the run needs, with the files of machine and prices read.
+
+        Making the configuration has read them too, for its checks and the usual lanes alone.
+        """
         machine, info = get_machine(self.machine), DATASETS[self.data]
         return Plan(
             recipe=self.recipe(),
