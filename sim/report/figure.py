@@ -3,6 +3,10 @@
 The same input gives the same bytes.
 """
 
+from . import canvas  # noqa: F401
+
+# isort: split
+
 import io
 import math
 from collections.abc import Iterator

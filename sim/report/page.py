@@ -63,21 +63,19 @@ def write_outputs(
 ) -> list[Summary]:
     """Write results.csv, summary.csv, accuracy_energy.png and report.html; return the summaries.
 
-    prices: what the records were priced with, for the page's table; None: the configuration's now.
+    The tables are written first: whatever stops the picture, the figures are there. prices: what
+    the records were priced with, for the page's table; None: the configuration's now.
     """
-    from .sweep_plot import accuracy_energy_png
-
     summaries = summarise(records)
     table = config.runs()[0].resolve().prices if prices is None else prices
+    results, summary, drawn, page = (inside(folder, name) for name in OUTPUTS)
+    write_atomic(results, csv_text([result_row(record) for record in records]))
+    write_atomic(summary, csv_text([summary_row(row) for row in summaries]))
+    from .sweep_plot import accuracy_energy_png
+
     picture = accuracy_energy_png(summaries, caption(config), table.node)
-    contents: tuple[str | bytes, ...] = (
-        csv_text([result_row(record) for record in records]),
-        csv_text([summary_row(row) for row in summaries]),
-        picture,
-        html(config, records, summaries, picture, table),
-    )
-    for name, content in zip(OUTPUTS, contents, strict=True):
-        write_atomic(inside(folder, name), content)
+    write_atomic(drawn, picture)
+    write_atomic(page, html(config, records, summaries, picture, table))
     return summaries
 
 

@@ -1,5 +1,9 @@
 """How precise a format is over its range: a picture of its worst relative errors."""
 
+from . import canvas  # noqa: F401
+
+# isort: split
+
 from pathlib import Path
 
 import matplotlib as mpl

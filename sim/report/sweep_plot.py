@@ -1,5 +1,9 @@
 """Accuracy against energy as a picture: means, spreads, intervals and the Pareto front."""
 
+from . import canvas  # noqa: F401
+
+# isort: split
+
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

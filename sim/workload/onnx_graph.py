@@ -40,6 +40,7 @@ _FLOAT_TYPES = (1, 10, 11, 16)  # TensorProto's float32, float16, float64, bfloa
 _LONG_VALUES = 1 << 16  # bytes; shape inference reads the values of short tensors alone
 
 Shape = Sequence[int]
+Dims = tuple[int | str, ...]  # an open size as text
 
 
 def read_onnx(path: Path, batch: int | None = None) -> Workload:
@@ -122,7 +123,7 @@ def _package(name: str) -> Any:
         raise ValueError("reading ONNX needs the extra lnsim[onnx], got no package onnx") from error
 
 
-def _dims(value: Any) -> tuple[int | str, ...] | None:
+def _dims(value: Any) -> Dims | None:
     """A tensor's sizes, an open one as text; None where the shape is not known."""
     if not value.type.tensor_type.HasField("shape"):
         return None
@@ -150,9 +151,71 @@ def _inferred(onnx: Any, model: Any, batch: int | None) -> Any:
         if not any(isinstance(size, str) or size == batch for _, size in first):
             raise ValueError(f"batch must be left out where first sizes are fixed, got {batch}")
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        return _checked(onnx, model)
     except onnx.shape_inference.InferenceError as error:
         raise ValueError(f"shapes must be consistent, got {error}") from error
+
+
+def _checked(onnx: Any, model: Any) -> Any:
+    """The graph with the shapes that follow from its inputs and nodes.
+
+    What the file itself says of a tensor between them is taken only where nothing more exact
+    follows (an operation of another domain, sizes that are computed); where it contradicts what
+    follows, it is stale (the inputs were edited), and ValueError names both.
+    """
+    graph = model.graph
+    told = {value.name: value for value in (*graph.value_info, *graph.output)}
+    told = {name: _copy(value) for name, value in told.items()}
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    given: set[str] = set()  # what the file's word was taken for
+    while True:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        shown = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+        vague: set[str] = set()
+        fresh: list[str] = []
+        for node in graph.node:
+            known = vague.isdisjoint(node.input)  # else it may follow once those are known
+            for name in node.output:
+                dims = _dims(told[name]) if name in told else None
+                found = _dims(shown[name]) if name in shown else None
+                if dims is None or not _adds(name, dims, found) or name in given:
+                    continue
+                vague.add(name)
+                fresh += [name] * known
+        if not fresh:
+            return inferred
+        given.update(fresh)
+        outputs = {value.name: value for value in graph.output}
+        for name in fresh:
+            if name in outputs:
+                outputs[name].CopyFrom(told[name])
+            else:
+                graph.value_info.append(told[name])
+
+
+def _copy(message: Any) -> Any:
+    """A protobuf message of its own."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def _adds(name: str, told: Dims, found: Dims | None) -> bool:
+    """Whether a shape told by the file fixes more than the one found; refused where they differ."""
+    if found is None:
+        return True
+    pairs = list(zip_longest(told, found))
+    if len(told) != len(found) or any(
+        a != b for a, b in pairs if isinstance(a, int) and isinstance(b, int)
+    ):
+        shapes = [f"({', '.join(map(str, dims))})" for dims in (found, told)]
+        raise ValueError(
+            f"tensor {name} must have the shape {shapes[0]} that follows from the inputs, got "
+            f"{shapes[1]} in the file: shapes kept there are stale"
+        )
+    return any(isinstance(a, int) and not isinstance(b, int) for a, b in pairs)
 
 
 class _Graph:
@@ -160,7 +223,7 @@ class _Graph:
 
     def __init__(self, graph: Any) -> None:
         shown, constants = (*graph.value_info, *graph.output, *graph.input), graph.initializer
-        self.dims: dict[str, tuple[int | str, ...] | None] = {v.name: _dims(v) for v in shown}
+        self.dims: dict[str, Dims | None] = {v.name: _dims(v) for v in shown}
         self.dims |= {tensor.name: tuple(tensor.dims) for tensor in constants}
         types = [(value.name, value.type.tensor_type.elem_type) for value in shown]
         types += [(tensor.name, tensor.data_type) for tensor in constants]

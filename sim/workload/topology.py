@@ -1,7 +1,9 @@
 """SCALE-Sim topology files: `read_topology` makes a `Workload` of one, `topology_text` writes one.
 
 Two forms, told apart by the header line: `name, M, N, K,` and `name, ifmap_h, ifmap_w, filter_h,
-filter_w, channels, filters, stride,`. SCALE-Sim drops whatever follows a line's last comma; here
+filter_w, channels, filters, stride,`. The columns behind the name are placed by their names in the
+header, in any order; one that is unknown, twice there or missing is refused (SCALE-Sim itself goes
+by position and misreads such a file). SCALE-Sim drops whatever follows a line's last comma; here
 the last comma may be missing and a remark (`#dw`) may follow it.
 """
 
@@ -15,6 +17,22 @@ from .workload import Gemm, Workload, workload_of_layers
 
 GEMM_FIELDS = ("M", "N", "K")
 CONV_FIELDS = ("ifmap_h", "ifmap_w", "filter_h", "filter_w", "channels", "filters", "stride")
+#: a header's words, simplified -> the field; the spellings of SCALE-Sim's own files and of ours
+_COLUMNS = {
+    **{field.lower(): field for field in GEMM_FIELDS},
+    **{f"{what} {side}": f"ifmap_{side[0]}" for what in ("ifmap", "input") for side in ("h", "w")},
+    **{
+        f"{what} {side}": f"filter_{side[0]}"
+        for what in ("filter", "kernel")
+        for side in ("h", "w")
+    },
+    **dict.fromkeys(("channel", "num channel", "input channel"), "channels"),
+    **dict.fromkeys(("filter", "num filter"), "filters"),
+    "stride": "stride",
+    **dict.fromkeys(("sparsity", "sparsity ratio", "sparsityratio"), "sparsity"),
+}
+_SHORT = {"height": "h", "width": "w", "channels": "channel", "filters": "filter"}
+_SHORT |= {"strides": "stride", "number": "num"}
 NOTE = (
     "From a SCALE-Sim topology: the products alone are known, every right operand is taken for a "
     "trained weight, and what lies between the layers is unknown and not counted."
@@ -104,16 +122,22 @@ def _cells(line: str) -> list[str]:
 
 
 def _form(cells: Sequence[str]) -> tuple[str, ...]:
-    """The fields that a header line announces, behind the name."""
-    if not any(cell.isdecimal() for cell in cells[1:]):
-        if len(cells) in (4, 5) and tuple(cell.upper() for cell in cells[1:4]) == GEMM_FIELDS:
-            return GEMM_FIELDS
-        if len(cells) in (8, 9):
-            return CONV_FIELDS
+    """The fields that a header line announces, in its order, behind the name; maybe a sparsity."""
+    fields = tuple(_column(cell) for cell in cells[1:])
+    sizes = fields[:-1] if fields[-1:] == ("sparsity",) else fields
+    for known in (GEMM_FIELDS, CONV_FIELDS):
+        if sorted(sizes) == sorted(known) and not _column(cells[0]):
+            return sizes
     raise ValueError(
         f"header must be name, {', '.join(GEMM_FIELDS)} or name, {', '.join(CONV_FIELDS)}, "
-        f"got {', '.join(cells)}"
+        f"in any order behind the name, got {', '.join(cells)}"
     )
+
+
+def _column(text: str) -> str:
+    """The field that a header's cell names; "" where it names none."""
+    words = re.findall(r"[a-z]+|[^a-z\s_.]", text.lower())
+    return _COLUMNS.get(" ".join(_SHORT.get(word, word) for word in words), "")
 
 
 def _layer(cells: Sequence[str], fields: tuple[str, ...]) -> Gemm:
@@ -130,10 +154,10 @@ def _layer(cells: Sequence[str], fields: tuple[str, ...]) -> Gemm:
         raise ValueError(
             f"{fields[-1]} must be the last field but a sparsity, got also {', '.join(rest)}"
         )
-    sizes = [_size(field, value) for field, value in zip(fields, values, strict=True)]
-    if fields == GEMM_FIELDS:
-        return Gemm(name, "forward", sizes[0], sizes[1], sizes[2])
-    return conv_gemm(name, sizes)
+    sizes = {field: _size(field, value) for field, value in zip(fields, values, strict=True)}
+    if "M" in sizes:
+        return Gemm(name, "forward", sizes["M"], sizes["N"], sizes["K"])
+    return conv_gemm(name, [sizes[field] for field in CONV_FIELDS])
 
 
 def _size(field: str, text: str) -> int:

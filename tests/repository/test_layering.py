@@ -75,6 +75,7 @@ LATE: dict[str, dict[str, str]] = {
     },
     "sim/cli/formats.py": {"sim/report/precision_plot.py": "start-up: matplotlib"},
     "sim/cli/train.py": {"sim/runs/train.py": "start-up: torch"},
+    "sim/report/canvas.py": {"matplotlib": "tried again where MPLBACKEND names no backend"},
     "sim/report/page.py": {
         "sim/report/sweep_plot.py": "start-up: matplotlib",
         "jinja2": "start-up: the page alone needs it",

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -372,3 +375,32 @@ def test_the_caption_says_what_was_trained() -> None:
         "UCI optical digits, 8 x 8 (100 images), mlp, 10 epochs of batches of 64, seed 0, "
         "machine edge-16, at most 7 steps"
     )
+
+
+BACKENDS = ("module://nowhere.inline", "module://matplotlib_inline.backend_inline", "tkagg", "svg")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("module", ["figure", "sweep_plot", "cost_plots", "precision_plot"])
+def test_pictures_need_no_backend(backend: str, module: str) -> None:
+    """MPLBACKEND is a notebook's word for its own windows; files are drawn whatever it says."""
+    code = f"import os; from lnsim.sim.report import {module}; from lnsim.sim.report.figure import "
+    code += "new_figure, picture; assert picture(new_figure(2, 1), 50)[1:4] == b'PNG'; "
+    code += f"assert os.environ['MPLBACKEND'] == {backend!r}"
+    environment = os.environ | {"MPLBACKEND": backend}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], env=environment, check=True)
+
+
+def test_the_tables_are_written_before_the_picture(
+    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> bytes:
+        raise OSError("no picture")
+
+    monkeypatch.setattr("lnsim.sim.report.sweep_plot.accuracy_energy_png", fails)
+    config = load_sweep(swept / "sweep.yaml", {})
+    with pytest.raises(OSError, match="no picture"):
+        write_outputs(tmp_path, config, records_of(swept))
+    for name in OUTPUTS[:2]:
+        assert (tmp_path / name).read_bytes() == (swept / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(OUTPUTS[:2])

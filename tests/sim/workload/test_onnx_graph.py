@@ -410,3 +410,71 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     expected = "reading ONNX needs the extra lnsim[onnx], got no package onnx"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         read_onnx(tmp_path / "net.onnx")
+
+
+STALE = {
+    "an inner tensor": ("t", [1, 4], "(8, 4)", "(1, 4)"),
+    "behind a point-wise operation": ("r", [8, 5], "(8, 4)", "(8, 5)"),
+    "the result": ("y", [1, 2], "(8, 2)", "(1, 2)"),
+    "another rank": ("t", [8, 4, 1], "(8, 4)", "(8, 4, 1)"),
+    "one size of an open shape": ("t", ["n", 3], "(8, 4)", "(n, 3)"),
+}
+
+
+def chain(told: dict[str, Shape], first: int | str = 8, middle: str = "Relu") -> Any:
+    """x (first, 8) w1 (8, 4) -> t -> r, r w2 (4, 2) -> y, with what the file says of tensors."""
+    nodes = [node("MatMul", "x w1", "t"), node("MatMul", "r w2", "y")]
+    nodes.insert(
+        1, helper.make_node(middle, ["t"], ["r"], domain="" if middle == "Relu" else "own")
+    )
+    weights = {"w1": np.ones((8, 4), np.float32), "w2": np.ones((4, 2), np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [value("x", [first, 8])],
+        [value("y", told.get("y"))],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+        value_info=[value(name, shape) for name, shape in told.items() if name != "y"],
+    )
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    return helper.make_model(graph, opset_imports=sets, ir_version=8)
+
+
+@pytest.mark.parametrize("case", STALE)
+def test_stale_shapes_of_a_file_are_refused(tmp_path: Path, case: str) -> None:
+    """The file says one shape, inference from its inputs another: both are named."""
+    name, shape, right, wrong = STALE[case]
+    path = tmp_path / "net.onnx"
+    onnx.save(chain({name: shape}), path)
+    message = f"tensor {name} must have the shape {right} that follows from the inputs, got {wrong}"
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+        read_onnx(path)
+
+
+def test_right_shapes_of_a_file_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    onnx.save(chain({}), path)
+    plain = read_onnx(path)
+    onnx.save(chain({"t": [8, 4], "r": ["n", 4], "y": [8, 2]}), path)
+    assert read_onnx(path) == plain
+    assert forward(plain) == [(8, 4, 8, 1, 64, 32), (8, 2, 4, 1, 32, 8)]
+
+
+def test_a_stale_batch_is_refused(tmp_path: Path) -> None:
+    """The input's first size is open and the batch is given, but a tensor keeps an old one."""
+    path = tmp_path / "net.onnx"
+    onnx.save(chain({"t": [1, 4]}, first="n"), path)
+    with pytest.raises(ValueError, match=r"tensor t must have the shape \(8, 4\)"):
+        read_onnx(path, batch=8)
+    onnx.save(chain({"t": ["n", 4]}, first="n"), path)
+    assert [gemm.M for gemm in read_onnx(path, batch=8).of_phase("forward")] == [8, 8]
+
+
+def test_shapes_of_a_file_are_taken_where_nothing_follows(tmp_path: Path) -> None:
+    """Behind an operation of another domain the file's word stands, and is checked further on."""
+    path = tmp_path / "net.onnx"
+    onnx.save(chain({"r": [6, 4]}, middle="Shrink"), path)
+    assert [gemm.M for gemm in read_onnx(path).of_phase("forward")] == [8, 6]
+    onnx.save(chain({"r": [6, 4], "y": [8, 2]}, middle="Shrink"), path)
+    with pytest.raises(ValueError, match=r"tensor y must have the shape \(6, 2\)"):
+        read_onnx(path)

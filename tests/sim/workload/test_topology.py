@@ -1,5 +1,6 @@
 """SCALE-Sim topologies: the shapes of both forms, what is written, and every refusal."""
 
+import random
 import re
 from pathlib import Path
 
@@ -41,8 +42,13 @@ BAD = {
     "\n , ,\n": "2: header must name the columns, got the end of the file",
     GEMM: "1: layers must follow the header, got the end of the file",
     "a, 1, 2, 3,\n": "1: header must be name, M, N, K or name, ifmap_h, ifmap_w, filter_h, "
-    "filter_w, channels, filters, stride, got a, 1, 2, 3",
-    "Layer, M, K, N,\n": "1: header must be name, M, N, K or ",
+    "filter_w, channels, filters, stride, in any order behind the name, got a, 1, 2, 3",
+    "M, Layer, N, K,\n": "1: header must be name, M, N, K or ",
+    "Layer, M, N, N,\n": "1: header must be name, M, N, K or ",
+    "Layer, M, N, K, Batch,\n": "1: header must be name, M, N, K or ",
+    "Layer, M, Sparsity, N, K,\n": "1: header must be name, M, N, K or ",
+    CONV.replace("Strides", "Padding"): "1: header must be name, M, N, K or ",
+    CONV.replace("Filter Width", "Filter Height"): "1: header must be name, M, N, K or ",
     "Layer\tM\tN\tK\n": "1: header must be name, M, N, K or ",
     GEMM + "\na, 1, 2,\n": "3: K must be given, got nothing",
     GEMM + "a, 1, , 3,\n": "2: N must be a whole number in 1..1099511627776, got ''",
@@ -101,6 +107,37 @@ def test_resnet18_has_the_shapes_scalesim_reports(tmp_path: Path) -> None:
     assert len(work.gemms) == 3 * len(RESNET18) - 1
     assert work.parameters == sum(row[9] * row[10] for row in RESNET18) == 11_678_912
     assert next(work.of_phase("forward")).a_words == 224 * 224 * 3
+
+
+@pytest.mark.parametrize("header", [CONV, "Layer, M, N, K,\n"])
+@pytest.mark.parametrize("seed", range(8))
+def test_columns_are_placed_by_their_names(tmp_path: Path, header: str, seed: int) -> None:
+    """Each column holds a number of its own, so any misplaced one would change the product."""
+    names = [name.strip() for name in header.split(",")[1:-1]]
+    row = dict(zip(names, (40, 30, 5, 3, 7, 11, 2), strict=False))
+    order = random.Random(seed).sample(names, len(names))
+    texts = ((names, header), (order, "Layer name, " + ", ".join(order) + ", Sparsity,\n"))
+    read = []
+    for columns, head in texts:
+        path = tmp_path / "net.csv"
+        path.write_text(head + "a, " + ", ".join(str(row[name]) for name in columns) + ",\n")
+        read.append(read_topology(path))
+    assert read[0] == read[1]
+
+
+def test_the_spellings_of_a_column(tmp_path: Path) -> None:
+    path = tmp_path / "net.csv"
+    texts = [
+        CONV,
+        "name, ifmap_h, ifmap_w, filter_h, filter_w, channels, filters, stride\n",
+        "Layer Name,Input H,Input W,Kernel H,Kernel W,Num Channels,Number Filters,Stride\n",
+        "layer, IFMAP_Height, IFMAP.Width, FILTER  Height, Filter w, Channel, Filter, STRIDES\n",
+    ]
+    read = []
+    for text in texts:
+        path.write_text(text + "a, 40, 30, 5, 3, 7, 11, 2,\n")
+        read.append(read_topology(path))
+    assert all(work == read[0] for work in read)
 
 
 def test_a_convolution_counts_windows_that_end_outside() -> None:
