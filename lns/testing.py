@@ -40,7 +40,7 @@ SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 def register_profiles() -> None:
     """Make PROFILES known to Hypothesis."""
     settings.register_profile("lnsim-dev", max_examples=50, deadline=None)
-    settings.register_profile("lnsim-ci", derandomize=True, deadline=None)
+    settings.register_profile("lnsim-ci", max_examples=100, derandomize=True, deadline=None)
     settings.register_profile("lnsim-thorough", max_examples=2000, deadline=None)
 
 

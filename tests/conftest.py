@@ -24,6 +24,7 @@ SLOW = (
     "kernels/test_gemm.py::test_equals_the_oracle_for_every_parameter",
     "kernels/test_ir.py",
     "kernels/test_quantise.py::test_lns_codes_equal_encode_at_every_threshold",
+    "kernels/test_threads.py",
     "kernels/test_tile.py",
     "lns/test_exhaustive.py",
     "lns/test_sums.py",
