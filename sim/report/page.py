@@ -71,7 +71,7 @@ def write_outputs(
     results, summary, drawn, page = (inside(folder, name) for name in OUTPUTS)
     write_atomic(results, csv_text([result_row(record) for record in records]))
     write_atomic(summary, csv_text([summary_row(row) for row in summaries]))
-    from .sweep_plot import accuracy_energy_png
+    from .sweep_plot import accuracy_energy_png  # here: its import may be what fails
 
     picture = accuracy_energy_png(summaries, caption(config), table.node)
     write_atomic(drawn, picture)

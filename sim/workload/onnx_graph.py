@@ -11,6 +11,7 @@ weight. A tensor has a gradient where a parameter lies upstream of it.
 import importlib
 import re
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import zip_longest
 from math import prod
@@ -131,6 +132,11 @@ def _dims(value: Any) -> Dims | None:
     return tuple(d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in dims)
 
 
+def _text(dims: Dims) -> str:
+    """A shape as messages show it."""
+    return f"({', '.join(map(str, dims))})"
+
+
 def _given(graph: Any) -> list[Any]:
     """The graph's inputs; old files list initialisers among them."""
     constant = {tensor.name for tensor in graph.initializer}
@@ -164,8 +170,7 @@ def _checked(onnx: Any, model: Any) -> Any:
     follows, it is stale (the inputs were edited), and ValueError names both.
     """
     graph = model.graph
-    told = {value.name: value for value in (*graph.value_info, *graph.output)}
-    told = {name: _copy(value) for name, value in told.items()}
+    told = {value.name: deepcopy(value) for value in (*graph.value_info, *graph.output)}
     del graph.value_info[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -183,7 +188,8 @@ def _checked(onnx: Any, model: Any) -> Any:
                 if dims is None or not _adds(name, dims, found) or name in given:
                     continue
                 vague.add(name)
-                fresh += [name] * known
+                if known:
+                    fresh.append(name)
         if not fresh:
             return inferred
         given.update(fresh)
@@ -195,13 +201,6 @@ def _checked(onnx: Any, model: Any) -> Any:
                 graph.value_info.append(told[name])
 
 
-def _copy(message: Any) -> Any:
-    """A protobuf message of its own."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
-
-
 def _adds(name: str, told: Dims, found: Dims | None) -> bool:
     """Whether a shape told by the file fixes more than the one found; refused where they differ."""
     if found is None:
@@ -210,10 +209,9 @@ def _adds(name: str, told: Dims, found: Dims | None) -> bool:
     if len(told) != len(found) or any(
         a != b for a, b in pairs if isinstance(a, int) and isinstance(b, int)
     ):
-        shapes = [f"({', '.join(map(str, dims))})" for dims in (found, told)]
         raise ValueError(
-            f"tensor {name} must have the shape {shapes[0]} that follows from the inputs, got "
-            f"{shapes[1]} in the file: shapes kept there are stale"
+            f"tensor {name} must have the shape {_text(found)} that follows from the inputs, got "
+            f"{_text(told)} in the file: shapes kept there are stale"
         )
     return any(isinstance(a, int) and not isinstance(b, int) for a, b in pairs)
 
@@ -264,7 +262,7 @@ class _Graph:
         sizes = tuple(size for size in dims if isinstance(size, int) and size > 0)
         if len(sizes) < len(dims):
             raise ValueError(
-                f"tensor {name} must have fixed sizes, got ({', '.join(map(str, dims))}): give the "
+                f"tensor {name} must have fixed sizes, got {_text(dims)}: give the "
                 "batch where an input's first size is open, fix others in the file"
             )
         return sizes

@@ -20,12 +20,8 @@ CONV_FIELDS = ("ifmap_h", "ifmap_w", "filter_h", "filter_w", "channels", "filter
 #: a header's words, simplified -> the field; the spellings of SCALE-Sim's own files and of ours
 _COLUMNS = {
     **{field.lower(): field for field in GEMM_FIELDS},
-    **{f"{what} {side}": f"ifmap_{side[0]}" for what in ("ifmap", "input") for side in ("h", "w")},
-    **{
-        f"{what} {side}": f"filter_{side[0]}"
-        for what in ("filter", "kernel")
-        for side in ("h", "w")
-    },
+    **{f"{what} {side}": f"ifmap_{side}" for what in ("ifmap", "input") for side in "hw"},
+    **{f"{what} {side}": f"filter_{side}" for what in ("filter", "kernel") for side in "hw"},
     **dict.fromkeys(("channel", "num channel", "input channel"), "channels"),
     **dict.fromkeys(("filter", "num filter"), "filters"),
     "stride": "stride",

@@ -9,7 +9,7 @@ import pytest
 START = """
 import hashlib, multiprocessing as mp, os, sys
 import numpy as np
-from lnsim.kernels import decode, matmul, matmul_real, quantise, requantise
+from lnsim.kernels import decode, matmul, quantise, requantise
 from lnsim.lns import BF16, FP32, LNS8, Accumulator, Datapath, FloatDatapath, LNSFormat, encode
 x = np.random.default_rng(0).standard_normal((300, 300)).astype(np.float32)
 WORK = {
@@ -73,6 +73,32 @@ def run(code: str, *arguments: str, **environment: str) -> str:
 def test_a_fork_after_the_first_product_gives_the_same_bits_or_an_error() -> None:
     """On GNU OpenMP what needs no loop of Numba's gives the same bits, the rest says what to do."""
     assert run(FORK, *REFUSED) == "done"
+
+
+OTHERS = """
+from lnsim.kernels import get_backend
+from numba import njit, prange
+
+get_backend("cpu")
+
+@njit(parallel=True)
+def total(n):
+    s = 0
+    for i in prange(n):
+        s += i
+    return s
+
+total(10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_threads_that_others_started_count_too() -> None:
+    """The first parallel loop may be the user's own, before any product of ours."""
+    child = FORK.replace("    mine = {name: answer(name) for name in WORK}\n", "")
+    lines = [line for line in child.splitlines() if "mine.values()" not in line]
+    text = "\n".join(lines).replace("found == mine[name]", "isinstance(found, bytes)")
+    assert run(OTHERS + text, *REFUSED) == "done"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -10,6 +10,7 @@ loop of Numba's, and gets an error where it cannot.
 """
 
 import os
+import sys
 from functools import cache
 from threading import RLock
 
@@ -28,8 +29,10 @@ def _after_fork() -> None:
     """In the child: the lock may be held by a thread that is not here."""
     global _LOCK, _forked
     _LOCK = RLock()
-    if _start_threads.cache_info().currsize:
-        _forked = _forked or numba.threading_layer() == "omp"
+    try:
+        _forked = sys.platform == "linux" and numba.threading_layer() == "omp"
+    except ValueError:  # no threads had started, neither for these kernels nor for others
+        _forked = False
 
 
 if hasattr(os, "register_at_fork"):
